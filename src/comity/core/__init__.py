@@ -1,0 +1,1 @@
+"""Pure protocol: values in, values out. No input, output, clock or randomness."""

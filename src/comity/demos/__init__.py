@@ -1,0 +1,1 @@
+"""Plain MPyC programs; they import nothing of comity and run by plain python as well."""

@@ -1,0 +1,1 @@
+"""Links: channels authenticated against the keys of the manifest."""

@@ -1,0 +1,1 @@
+"""One party's whole run: the only place where protocol and network meet."""

@@ -1,0 +1,1 @@
+"""What transports share: the TCP listener and the addresses of this machine."""

@@ -1,0 +1,1 @@
+"""Rooms where parties who cannot reach one another yet leave sealed messages."""
