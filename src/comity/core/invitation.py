@@ -1,0 +1,115 @@
+"""The invitation: a text that finds and authenticates one session.
+
+    comity://PAYLOAD     or     https://PAGE/#PAYLOAD
+
+PAYLOAD is base64url without padding of: version (1 byte), room secret (16), fingerprint of the host (16), number of
+rendezvous addresses (1), each as length (1) and UTF-8 text, length (1) and SHA-256 of the rendezvous's certificate
+(none or 32 bytes), and the first 4 bytes of SHA-256 of all that, which tell a mistyped link from a strange one.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from comity.core.identity import FINGERPRINT_SIZE
+from comity.errors import UsageError
+
+VERSION = 1
+SECRET_SIZE = 16
+MAX_ADDRESSES = 8  # a machine's addresses in its LAN, and a name
+MAX_ADDRESS = 200  # characters; an https page with a path
+MAX_TEXT = 4096  # characters of a link: all addresses at their longest, with room to spare
+
+
+def _wrong(why: str) -> UsageError:
+    return UsageError(
+        f"this is not an invitation: {why}", hint="copy the whole link, from comity:// to its last letter"
+    )
+
+
+@dataclass(frozen=True)
+class Invitation:
+    secret: bytes  # 16 bytes
+    host: bytes  # the host's fingerprint, 16 bytes
+    rendezvous: tuple[str, ...]  # http, https, ws or wss addresses of one and the same server
+    certificate: bytes = b""  # SHA-256 of its certificate, if it has one of its own
+
+    def __repr__(self) -> str:
+        return f"Invitation(rendezvous={self.rendezvous!r}, ...)"
+
+    def payload(self) -> str:
+        addresses = b"".join(bytes([len(a.encode())]) + a.encode() for a in self.rendezvous)
+        body = bytes([VERSION]) + self.secret + self.host + bytes([len(self.rendezvous)]) + addresses
+        body += bytes([len(self.certificate)]) + self.certificate
+        return base64.urlsafe_b64encode(body + hashlib.sha256(body).digest()[:4]).decode().rstrip("=")
+
+    def link(self) -> str:
+        return "comity://" + self.payload()
+
+    def page_link(self, page: str) -> str:
+        """`page`: an https address; what follows # is never sent to its server."""
+        return page.rstrip("/") + "/#" + self.payload()
+
+
+def parse(text: str) -> Invitation:
+    """Raises UsageError saying what is wrong with the text."""
+    text = text.strip()
+    if len(text) > MAX_TEXT:
+        raise _wrong("it is too long")
+    if text.startswith("comity://"):
+        payload = text.removeprefix("comity://")
+    elif text.startswith("https://") and "#" in text:
+        payload = text.partition("#")[2]
+    else:
+        raise _wrong("it does not start with comity:// or https://")
+    try:
+        data = base64.b64decode(payload + "=" * (-len(payload) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        raise _wrong("it has a character that no invitation has") from None
+    body, check = data[:-4], data[-4:]
+    if not body or hashlib.sha256(body).digest()[:4] != check:
+        raise _wrong("a part is missing or changed")
+    if body[0] != VERSION:
+        raise UsageError(f"this invitation is of version {body[0]}, not {VERSION}", hint="update comity")
+    return _fields(body)
+
+
+def _fields(body: bytes) -> Invitation:
+    at = 1
+
+    def take(size: int) -> bytes:
+        nonlocal at
+        part = body[at : at + size]
+        if len(part) != size:
+            raise _wrong("a part is missing or changed")
+        at += size
+        return part
+
+    secret, host, count = take(SECRET_SIZE), take(FINGERPRINT_SIZE), take(1)[0]
+    if not 1 <= count <= MAX_ADDRESSES:
+        raise _wrong("it names no rendezvous, or too many")
+    try:
+        addresses = tuple(check_address(take(take(1)[0]).decode()) for _ in range(count))
+    except UnicodeDecodeError:
+        raise _wrong("an address is not text") from None
+    certificate = take(take(1)[0])
+    if len(certificate) not in (0, 32) or at != len(body):
+        raise _wrong("a part is missing or changed")
+    return Invitation(secret, host, addresses, certificate)
+
+
+def check_address(address: str) -> str:
+    """A rendezvous's address. Raises UsageError."""
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https", "ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or len(address) > MAX_ADDRESS or not address.isprintable() or "@" in address:
+        raise UsageError(
+            f"{address[:80]!r} is no address of a rendezvous", hint="for example http://192.0.2.7:8787"
+        )
+    return address
