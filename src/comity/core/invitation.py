@@ -109,7 +109,5 @@ def check_address(address: str) -> str:
     except ValueError:
         usable = False
     if not usable or len(address) > MAX_ADDRESS or not address.isprintable() or "@" in address:
-        raise UsageError(
-            f"{address[:80]!r} is no address of a rendezvous", hint="for example http://192.0.2.7:8787"
-        )
+        raise UsageError(f"{address[:80]!r} is no address of a rendezvous", hint="for example http://192.0.2.7:8787")
     return address

@@ -44,7 +44,11 @@ class Manifest:
             "members": [member.to_dict() for member in self.members],
             "threshold": self.threshold,
             "transport": self.transport,
-            "program": {"name": self.program_name, "arguments": list(self.arguments), "digest": self.program_digest},
+            "program": {
+                "name": self.program_name,
+                "arguments": list(self.arguments),
+                "digest": self.program_digest,
+            },
         }
 
 

@@ -95,9 +95,7 @@ def read_open(envelope: Envelope) -> Open:
     fields.data("from", 32)
     version = fields.number("version", 0, 255)
     if version != VERSION:
-        raise Malformed(
-            f"the host speaks version {version} of the protocol, not {VERSION}", hint="use the same comity"
-        )
+        raise Malformed(f"the host speaks version {version} of the protocol, not {VERSION}", hint="use the same comity")
     m = fields.number("m", 2, MAX_PARTIES)
     result = Open(
         m,
