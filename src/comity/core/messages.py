@@ -250,9 +250,10 @@ def read_confirm(envelope: Envelope) -> tuple[bytes, str, tuple[int, ...]]:
     return transcript, how, tuple(verified)
 
 
-def read_leave(envelope: Envelope) -> str:
+def read_leave(envelope: Envelope) -> tuple[bytes, str]:
+    """H(OPEN) and the reason."""
     fields = Fields(envelope.body, "LEAVE")
     fields.data("from", 32)
-    reason = fields.choice("reason", REASONS)
+    result = fields.data("open", 32), fields.choice("reason", REASONS)
     fields.end()
-    return reason
+    return result

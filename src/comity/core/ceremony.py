@@ -1,0 +1,385 @@
+"""The ceremony: from an invitation to a session, as a machine without input or output.
+
+Everybody reads one log (the room's mailbox), so everybody sees the same messages in the same order, their own among
+them. That makes the rules short:
+
+1. One message of each type from each sender. A second one ends the ceremony, whatever it says; only who left before the
+   roster may come back.
+2. A message counts only where the table below has it. Because each is a reply to what stands before it in the log, an
+   honest party's never comes early; one that does shows a cheat, of a party or of the rendezvous.
+3. Nobody reveals its nonce before the roster is frozen. Commitments stand in the HELLOs and the roster in front of all
+   reveals, so whoever would steer the words must choose everything before knowing anything: one try, 2**-33.
+4. Nothing is tried again after a reveal: the invitation is spent (`Ceremony.spent`), and people are told.
+5. Words are shown only after everyone signed the same transcript T; no channel is dialled before everyone confirmed.
+6. Nothing is taken from the host's word: each party derives the manifest from OPEN and the HELLOs by itself.
+
+    OPEN     host  what is to run, with how many, and what the host demands
+    HELLO    each  keys, name, what I run, and a commitment to a nonce
+    ROSTER   host  the HELLOs in the order of the party numbers; from here on nobody joins
+    REVEAL   each  the nonce; all commitments must open
+    AGREE    each  signature over T = H(OPEN, ROSTER, every nonce)
+    CONFIRM  each  signature over T, after the person compared the words
+    LEAVE    each  with a reason, at any time
+
+After an exception the ceremony has ended and stays so: every later call raises Ended. What is to be done stands in the
+commands that each call returns, in order. Built after ZRTP (RFC 6189) and SafeSlinger; the diagram in docs/protocol.md
+is made from TABLE.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from comity.core import messages
+from comity.core.commands import Command, Compare, Confirmed, Finished, Frozen, Joined, Left, Opened, Post
+from comity.core.encoding import digest
+from comity.core.identity import Secrets, derive, fingerprint, public_key
+from comity.core.limits import MAX_ENVELOPES
+from comity.core.manifest import Session
+from comity.core.messages import Envelope, Hello, Open
+from comity.core.program import Program
+from comity.core.roster import CHEAT, Opening, check_distinct, check_program, check_roster, check_transport
+from comity.core.words import check_words
+from comity.errors import PeerError, VerificationError
+
+
+class State(enum.Enum):
+    OPENING = "waits for OPEN"
+    CHOOSING = "knows OPEN, has not said HELLO"
+    GATHERING = "waits for HELLOs and ROSTER"
+    REVEALING = "roster frozen, waits for every REVEAL"
+    AGREEING = "waits for every AGREE"
+    COMPARING = "shows the words, waits for every CONFIRM"
+    DONE = "is a session"
+    ENDED = "has ended"
+
+
+TABLE: dict[State, dict[str, State]] = {
+    State.OPENING: {"open": State.CHOOSING},
+    State.CHOOSING: {"hello": State.CHOOSING, "choose": State.GATHERING},
+    State.GATHERING: {"hello": State.GATHERING, "roster": State.REVEALING},
+    State.REVEALING: {"reveal": State.AGREEING},
+    State.AGREEING: {"agree": State.COMPARING},
+    State.COMPARING: {"answer": State.COMPARING, "confirm": State.DONE},
+    State.DONE: {},
+    State.ENDED: {},
+}
+"""What counts in each state, and the state after the last of it; `choose` and `answer` are our own moves."""
+
+_REASONS = {
+    "words": "the words did not match",
+    "program": "another program",
+    "declined": "declined",
+    "interrupted": "interrupted",
+    "protocol": "somebody broke the protocol",
+    "error": "an error",
+}
+
+
+class Ended(PeerError):
+    """the ceremony has ended"""
+
+
+class Ceremony:
+    """One party's ceremony. `host`: the fingerprint from the invitation, or the OPEN to post for the host itself."""
+
+    def __init__(
+        self,
+        secrets: Secrets,
+        certificate: bytes,
+        name: str,
+        transports: tuple[str, ...],
+        verify: str,
+        host: bytes | Open,
+    ) -> None:
+        self.state = State.OPENING
+        self._secrets, self._certificate, self._transports, self._verify = secrets, certificate, transports, verify
+        self._name = name
+        self._me = public_key(secrets.identity)
+        self._mine = host if isinstance(host, Open) else None
+        self._host = fingerprint(self._me) if isinstance(host, Open) else host
+        self._program: Program | None = None
+        self._said = b""  # my HELLO
+        self._seen: set[tuple[str, bytes]] = set()  # (type, sender): rule 1
+        self._count = 0
+        self._opening: Opening | None = None
+        self._hellos: dict[bytes, Hello] = {}  # by identity, in order of arrival
+        self._proposed: tuple[Hello, ...] = ()
+        self._roster: tuple[Hello, ...] = ()
+        self._frozen: Envelope | None = None
+        self._transcript = b""
+        self._nonces: dict[bytes, bytes] = {}
+        self._voted: set[bytes] = set()  # who sent what the present state waits for
+        self._answered = False
+
+    # -- what a node calls -------------------------------------------------------------------------------------------
+
+    def start(self) -> list[Command]:
+        """The host posts OPEN; a joiner only reads."""
+        if self._mine is None:
+            return []
+        return [self._post("open", self._mine.body())]
+
+    def choose(self, program: Program, name: str = "") -> list[Command]:
+        """A joiner says what it runs, perhaps under another name. A difference is an error once all could see it."""
+        if name:
+            self._name = name
+        self._step("choose")
+        self._program = program
+        hello = messages.make_hello(
+            self._secrets,
+            open_digest=self._opened.envelope.digest,
+            name=self._name,
+            program=program,
+            transports=self._transports,
+            verify=self._verify,
+            certificate=self._certificate,
+        )
+        self._said = hello.envelope.raw
+        return [Post(self._said)]
+
+    def receive(self, raw: bytes) -> list[Command]:
+        """The next body of the log, unsealed. Raises ComityError, and has ended then."""
+        try:
+            if self.state is State.ENDED:
+                raise Ended
+            self._count += 1
+            if self._count > MAX_ENVELOPES:
+                raise PeerError("the room is flooded with messages", hint=CHEAT)
+            envelope = messages.parse(raw)
+            if envelope.type == "leave":
+                return self._leave(envelope)
+            if (envelope.type, envelope.sender) in self._seen:
+                raise PeerError(f"{self._who(envelope)} sent {envelope.type.upper()} twice", hint=CHEAT)
+            self._seen.add((envelope.type, envelope.sender))
+            if envelope.type not in TABLE[self.state]:
+                raise self._misplaced(envelope)
+            handle = {
+                "open": self._on_open,
+                "hello": self._on_hello,
+                "roster": self._on_roster,
+                "reveal": self._on_reveal,
+                "agree": self._on_agree,
+                "confirm": self._on_confirm,
+            }[envelope.type]
+            return handle(envelope)
+        except BaseException:
+            if self.state is not State.DONE:
+                self.state = State.ENDED
+            raise
+
+    def answer(self) -> list[Command]:
+        """The person compared the words with everyone and they match."""
+        self._step("answer")
+        others = [i for i in range(len(self._roster)) if i != self._index(self._me)]
+        return self._confirm("words", others)
+
+    def leave(self, reason: str) -> list[Command]:
+        """End it, and tell the others why: one of messages.REASONS."""
+        told = self.state is not State.DONE and self._opening is not None
+        self.state = State.ENDED
+        return [self._post("leave", {"open": self._opened.envelope.digest.hex(), "reason": reason})] if told else []
+
+    @property
+    def spent(self) -> bool:
+        """Whether my nonce is out: this invitation must never be used again."""
+        return bool(self._roster)
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The names of those whose message is missing; empty before the roster stands."""
+        return tuple(h.member.name for h in self._roster if h.member.identity not in self._voted)
+
+    # -- messages ----------------------------------------------------------------------------------------------------
+
+    def _on_open(self, envelope: Envelope) -> list[Command]:
+        if fingerprint(envelope.sender) != self._host:
+            raise VerificationError(
+                "the room was opened by somebody else than the host who invited you",
+                hint="ask the host for a new invitation, over another channel",
+            )
+        opened = messages.read_open(envelope)
+        self._opening = Opening(envelope, opened)
+        self.state = State.CHOOSING
+        if self._mine is not None:
+            if opened != self._mine:
+                raise VerificationError("the rendezvous changed what you opened", hint=CHEAT)
+            return self.choose(self._mine.program)
+        return [Opened(opened)]
+
+    def _on_hello(self, envelope: Envelope) -> list[Command]:
+        opening = self._opened
+        hello = messages.read_hello(envelope)
+        name, own = hello.member.name, envelope.sender == self._me
+        if hello.open != opening.envelope.digest:
+            raise VerificationError(f"{name} answers another opening than this one", hint=CHEAT)
+        if own and envelope.raw != self._said:
+            raise VerificationError("somebody uses your identity in this room", hint=CHEAT)
+        if own and self._program is not None:  # only now, so that the others can name the difference too
+            check_program(self._program, opening.open.program, opening.open.name)
+        check_program(opening.open.program, hello.program, name)
+        if len(self._hellos) < opening.open.m:
+            check_distinct((*self._hellos.values(), hello))
+        self._hellos[envelope.sender] = hello
+        commands: list[Command] = [] if own else [Joined(name)]
+        if self._mine is not None and not self._proposed and len(self._hellos) == opening.open.m:
+            self._proposed = tuple(self._hellos.values())
+            check_transport(opening, self._proposed)
+            seed = self._secrets.identity
+            roster = messages.make_roster(seed, opening.envelope.digest, opening.open, self._proposed)
+            commands.append(Post(roster.raw))
+        return commands
+
+    def _on_roster(self, envelope: Envelope) -> list[Command]:
+        if fingerprint(envelope.sender) != self._host:
+            raise VerificationError(f"{self._who(envelope)}, who is not the host, sent a roster", hint=CHEAT)
+        program = self._program or self._opened.open.program
+        self._roster = check_roster(envelope, self._opened, self._hellos, self._me, program)
+        self._frozen = envelope
+        self._enter(State.REVEALING)
+        names = tuple(h.member.name for h in self._roster)
+        reveal = self._post("reveal", {"roster": envelope.digest.hex(), "nonce": self._secrets.nonce.hex()})
+        return [Frozen(self._index(self._me), names, envelope.digest), reveal]
+
+    def _on_reveal(self, envelope: Envelope) -> list[Command]:
+        hello = self._member(envelope)
+        roster, nonce = messages.read_reveal(envelope)
+        if self._frozen is None or roster != self._frozen.digest:
+            raise VerificationError(f"{hello.member.name} saw another roster", hint=CHEAT)
+        if not messages.opens(hello, nonce):
+            raise VerificationError(f"{hello.member.name} revealed something else than it committed to", hint=CHEAT)
+        self._nonces[envelope.sender] = nonce
+        if not self._complete(envelope):
+            return []
+        nonces = [self._nonces[h.member.identity] for h in self._roster]
+        self._transcript = digest("transcript", self._opened.envelope.raw, self._frozen.raw, *nonces)
+        self._enter(State.AGREEING)
+        return [self._post("agree", {"transcript": self._transcript.hex()})]
+
+    def _on_agree(self, envelope: Envelope) -> list[Command]:
+        hello = self._member(envelope)
+        if messages.read_agree(envelope) != self._transcript:
+            raise VerificationError(f"{hello.member.name} agreed to another session", hint=CHEAT)
+        if not self._complete(envelope):
+            return []
+        self._enter(State.COMPARING)
+        others = tuple(h.member.name for h in self._roster if h.member.identity != self._me)
+        commands: list[Command] = [Compare(check_words(self._transcript), others, self._verify == "words")]
+        if self._verify == "link":
+            commands += self._confirm("link", [])
+        return commands
+
+    def _on_confirm(self, envelope: Envelope) -> list[Command]:
+        hello = self._member(envelope)
+        transcript, how, verified = messages.read_confirm(envelope)
+        name = hello.member.name
+        if transcript != self._transcript:
+            raise VerificationError(f"{name} confirmed another session", hint=CHEAT)
+        mine = self._index(envelope.sender)
+        due = () if how == "link" else tuple(i for i in range(len(self._roster)) if i != mine)
+        if how != hello.member.verify or verified != due:
+            raise PeerError(f"{name} confirmed otherwise than it had said it would", hint=CHEAT)
+        if envelope.sender == self._me and not self._answered:
+            raise VerificationError("somebody confirmed in your name", hint=CHEAT)
+        commands: list[Command] = [] if envelope.sender == self._me else [Confirmed(name)]
+        if self._complete(envelope):
+            self._enter(State.DONE)
+            commands.append(Finished(self._session(), self._index(self._me)))
+        return commands
+
+    def _leave(self, envelope: Envelope) -> list[Command]:
+        opening, reason = messages.read_leave(envelope)
+        known = self._opening is not None and opening == self._opening.envelope.digest
+        if not known or self.state is State.DONE or envelope.sender == self._me:
+            return []
+        name = self._who(envelope)
+        hello = self._hellos.get(envelope.sender)
+        if envelope.sender == self._opened.envelope.sender or hello in (self._roster or self._proposed):
+            raise left(name, reason, spent=self.spent)
+        if hello is None or self._roster:
+            return []  # nobody of ours
+        del self._hellos[envelope.sender]
+        self._seen.discard(("hello", envelope.sender))
+        return [Left(name, _REASONS[reason])]
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _post(self, kind: str, body: dict[str, object]) -> Post:
+        return Post(messages.make(kind, self._secrets.identity, body).raw)
+
+    def _step(self, own: str) -> None:
+        """One of our own moves. Raises Ended when it comes too late."""
+        if own not in TABLE[self.state]:
+            raise Ended
+        self.state = TABLE[self.state][own]
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self._voted = set()
+
+    def _complete(self, envelope: Envelope) -> bool:
+        self._voted.add(envelope.sender)
+        return len(self._voted) == len(self._roster)
+
+    def _confirm(self, how: str, verified: list[int]) -> list[Command]:
+        if self._answered:
+            raise Ended
+        self._answered = True
+        body: dict[str, object] = {"transcript": self._transcript.hex(), "how": how, "verified": verified}
+        return [self._post("confirm", body)]
+
+    @property
+    def _opened(self) -> Opening:
+        if self._opening is None:
+            raise Ended
+        return self._opening
+
+    def _index(self, identity: bytes) -> int:
+        return next(i for i, h in enumerate(self._roster) if h.member.identity == identity)
+
+    def _member(self, envelope: Envelope) -> Hello:
+        for hello in self._roster:
+            if hello.member.identity == envelope.sender:
+                return hello
+        raise VerificationError(f"a stranger sent {envelope.type.upper()} in this room", hint=CHEAT)
+
+    def _who(self, envelope: Envelope) -> str:
+        hello = self._hellos.get(envelope.sender)
+        if hello is not None:
+            return hello.member.name
+        if self._opening is not None and envelope.sender == self._opening.envelope.sender:
+            return self._opening.open.name
+        return "somebody"
+
+    def _misplaced(self, envelope: Envelope) -> PeerError | VerificationError:
+        kind = envelope.type.upper()
+        if self.state is State.CHOOSING and envelope.type == "roster":
+            return PeerError("the session is full: it began without you", hint="ask the host for a new invitation")
+        if envelope.type == "hello":
+            return VerificationError("somebody tried to join after the roster was frozen", hint=CHEAT)
+        if envelope.type in ("open", "roster"):
+            return VerificationError(f"{self._who(envelope)} sent {kind} where none may be", hint=CHEAT)
+        return PeerError(f"{self._who(envelope)} sent {kind} too early or too late", hint=CHEAT)
+
+    def _session(self) -> Session:
+        manifest = messages.manifest_of(self._opened.open, self._roster)
+        return Session(
+            manifest.members,
+            manifest.threshold,
+            self._transcript,
+            derive(self._transcript, b"", "tag", 16),
+            manifest.transport,
+            manifest.program_digest,
+        )
+
+
+def left(name: str, reason: str, *, spent: bool) -> PeerError | VerificationError:
+    """Somebody's LEAVE, as the error that it is to the others."""
+    hints = ("this invitation is spent: start again with a new one",) if spent else ("start again",)
+    if reason == "words":
+        return VerificationError(
+            f"{name} says that the words did not match", hint=("someone may be in the middle", *hints)
+        )
+    if reason == "program":
+        return VerificationError(f"{name} left: the programs differ", hint=hints)
+    return PeerError(f"{name} left: {_REASONS[reason]}", hint=hints)

@@ -1,0 +1,65 @@
+"""What a ceremony tells its node to do, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from comity.core.manifest import Session
+from comity.core.messages import Open
+
+
+@dataclass(frozen=True)
+class Post:
+    """Append this to the log."""
+
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A joiner knows what is to run: call `choose`."""
+
+    open: Open
+
+
+@dataclass(frozen=True)
+class Joined:
+    name: str
+
+
+@dataclass(frozen=True)
+class Left:
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """The roster stands: my number among `names`, and 32 bytes that all share from here on (not secret)."""
+
+    number: int
+    names: tuple[str, ...]
+    shared: bytes
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Show the words; if `ask`, the person compares with everyone in `people` and the result goes to `answer`."""
+
+    words: tuple[str, ...]
+    people: tuple[str, ...]
+    ask: bool
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    name: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    session: Session
+    number: int
+
+
+Command = Post | Opened | Joined | Left | Frozen | Compare | Confirmed | Finished

@@ -1,0 +1,88 @@
+"""The roster: whether these people may hold this session together. Each party asks for itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from comity.core import messages
+from comity.core.identity import fingerprint, fold
+from comity.core.messages import Envelope, Hello, Open
+from comity.core.program import Program
+from comity.errors import PeerError, UnreachableError, VerificationError
+
+CHEAT = "a party or the rendezvous does not keep to the protocol; start again with a new invitation"
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The host's OPEN, as it stands in the log."""
+
+    envelope: Envelope
+    open: Open
+
+
+def show(program: Program) -> str:
+    """A program as people read it: name, arguments, digest."""
+    return " ".join((program.name, *program.arguments)) + f" ({program.short})"
+
+
+def check_program(mine: Program, theirs: Program, whose: str) -> None:
+    """Raises VerificationError that names the first difference."""
+    if theirs.digest != mine.digest:
+        raise VerificationError(
+            f"{whose} has a different program: {show(theirs)}, yours is {show(mine)}",
+            hint=f"{mine.difference(theirs, whose)}; agree on one, then start again",
+        )
+
+
+def check_distinct(hellos: tuple[Hello, ...]) -> None:
+    """Raises VerificationError when two parties share a key, a commitment or a name that a person could confuse."""
+    for i, one in enumerate(hellos):
+        for other in hellos[:i]:
+            a, b = one.member, other.member
+            if fold(a.name) == fold(b.name):
+                raise VerificationError(
+                    f"two parties have names that look alike: {b.name} and {a.name}",
+                    hint="start again, one of them with another --name",
+                )
+            if a.identity == b.identity or a.session_key == b.session_key or a.exchange_key == b.exchange_key:
+                raise VerificationError(f"{b.name} and {a.name} use the same key", hint=CHEAT)
+            if one.commitment == other.commitment:
+                raise VerificationError(f"{b.name} and {a.name} made the same commitment", hint=CHEAT)
+
+
+def check_transport(opening: Opening, hellos: tuple[Hello, ...]) -> None:
+    if not messages.manifest_of(opening.open, hellos).transport:
+        offers = "; ".join(f"{h.member.name}: {', '.join(h.transports)}" for h in hellos)
+        raise UnreachableError("no transport is usable at every party", hint=offers)
+
+
+def check_roster(
+    envelope: Envelope, opening: Opening, said: dict[bytes, Hello], me: bytes, program: Program
+) -> tuple[Hello, ...]:
+    """The parties of a ROSTER, in the order of their numbers.
+
+    `said`: the HELLOs that stand in the log before it, by identity. Raises ComityError.
+    """
+    digest, hellos, manifest = messages.read_roster(envelope)
+    m = opening.open.m
+    if digest != opening.envelope.digest:
+        raise VerificationError("the roster belongs to another opening", hint=CHEAT)
+    if len(hellos) != m:
+        raise VerificationError(f"the roster has {len(hellos)} parties, not {m}", hint=CHEAT)
+    if me not in (h.member.identity for h in hellos):
+        raise PeerError("the session is full: it began without you", hint="ask the host for a new invitation")
+    for hello in hellos:
+        seen = said.get(hello.member.identity)
+        if seen is None or seen.envelope.raw != hello.envelope.raw:
+            whose = "you" if hello.member.identity == me else hello.member.name
+            raise VerificationError(f"the roster holds a HELLO that {whose} did not say here", hint=CHEAT)
+        check_program(program, hello.program, hello.member.name)
+    check_distinct(hellos)
+    host = fingerprint(opening.envelope.sender)
+    if not any(fingerprint(h.member.identity) == host for h in hellos):
+        raise VerificationError("the roster does not hold the host", hint=CHEAT)
+    if manifest != messages.manifest_of(opening.open, hellos).to_dict():
+        raise VerificationError("the host's manifest is not what was said", hint=CHEAT)
+    check_transport(opening, hellos)
+    return hellos
