@@ -1,0 +1,24 @@
+"""How a child of the node is started: the same for the probe and for the program's process."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_SCRUBBED = ("MPYC_", "PYTHON", "READTHEDOCS")
+"""MPyC's switches, the interpreter's, and the variable that makes MPyC skip its set-up: what honest parties could differ
+in without seeing it."""
+
+
+def child_environment(hash_seed: int) -> dict[str, str]:
+    """The environment of a child. `hash_seed`, 32 bits and the same for all parties, fixes the order of sets.
+
+    MPyC must not set uvloop's policy: the loop is ours.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_SCRUBBED)}
+    return {**kept, "PYTHONHASHSEED": str(hash_seed), "MPYC_NOUVLOOP": "1"}
+
+
+def child_command(module: str) -> list[str]:
+    """The argument list that runs a module of ours; -P keeps files of the current folder from standing in for it."""
+    return [sys.executable, "-P", "-m", module]
