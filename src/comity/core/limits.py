@@ -40,3 +40,79 @@ MAX_UNSENT = 512 << 20
 
 MAX_SIGNAL = 16 * 1024
 """Bytes of one signal: an offer with every candidate of a machine with many interfaces."""
+
+MAX_DEPTH = 64
+"""Levels of lists in lists in a value that a program sends: reading one stays clear of Python's recursion limit."""
+
+MAX_ITEMS = 1 << 24
+"""Values in one value that a program sends: an array of 4096 x 4096; as Python's integers it takes 0.6 GB."""
+
+MAX_ALIKE = 64
+"""Keys of one hash in a dictionary or set that a program sends: integers can be chosen to collide, and a table of them
+takes the square of their number in time."""
+
+MAX_SIGNALS = 2000
+"""Signals of one party in a session: a new set of candidates every two seconds for an hour."""
+
+MAX_DETAIL = 200
+"""Characters of a goodbye's detail: a line on a terminal."""
+
+MAX_GOODBYE = 4 * MAX_DETAIL + 64
+"""Bytes of a goodbye: its detail in UTF-8, and its reason."""
+
+MAX_IDLE_FRAMES = 1024
+"""Frames in a row that bring neither data nor an acknowledgement of more: an honest peer sends none."""
+
+MAX_ROOM_BODIES = 8192
+"""Bodies of one room: a ceremony of MAX_PARTIES and one signal from each party to each other one."""
+
+MAX_ROOM_BYTES = 24 << 20
+"""Bytes of one room, BODY_COST for each body included: MAX_ROOM_BODIES small ones, a full roster and every HELLO."""
+
+BODY_COST = 1024
+"""Bytes counted for a body beside its own: its hash, its place in tables, its frame on the wire."""
+
+MAX_ROOM_MEMBERS = 2 * MAX_PARTIES
+"""Connections into one room: a party that reconnects may be there twice until its old connection is noticed dead."""
+
+ROOM_LIFE = 65 * 60
+"""Seconds from a room's first member to its end: an invitation is good for one hour, and the ceremony's last minutes."""
+
+ROOM_MEMORY = 60
+"""Seconds for which a room without members is kept: everybody may be reconnecting."""
+
+MAX_ROOMS = 1024
+"""Rooms of one server."""
+
+MAX_ROOMS_BYTES = 256 << 20
+"""Bytes in all rooms of a server: what a small machine has to spare."""
+
+MAX_ROOMS_OF_ADDRESS = 64
+"""Rooms made from one address: an office behind one address; loopback is exempt."""
+
+MAX_CONNECTIONS = 512
+"""Connections of one server: below the 1 024 descriptors that a process usually may have."""
+
+MAX_CONNECTIONS_OF_ADDRESS = 192
+"""Connections from one address: MAX_PARTIES behind one address, reconnecting, and a second session."""
+
+POST_RATE = 1 << 20
+"""Bytes a second, BODY_COST for each body included, that one member may post for long; past it, it is read slower."""
+
+POST_BURST = 8 << 20
+"""Bytes that one member may post at once: everything in a large room again, when a server came back empty."""
+
+MAX_CANDIDATES = 16
+"""Addresses of one offer, and addresses dialled in one attempt: a machine with many interfaces; no port scan."""
+
+MAX_HOST = 253
+"""Characters of a DNS name (RFC 1035); an address is shorter."""
+
+MAX_RESOLVED = 4
+"""Addresses taken of what one of a peer's names resolves to."""
+
+MAX_ARRIVALS = 256
+"""Arrivals that wait to be routed: two channels from each of MAX_PARTIES at once, twice over; then the oldest goes."""
+
+MAX_CHANNELS = 256
+"""Arrivals of a session whose preface is still awaited: four of each of 64 parties; more is a flood."""
