@@ -63,10 +63,10 @@ MAX_GOODBYE = 4 * MAX_DETAIL + 64
 MAX_IDLE_FRAMES = 1024
 """Frames in a row that bring neither data nor an acknowledgement of more: an honest peer sends none."""
 
-MAX_ROOM_BODIES = 8192
-"""Bodies of one room: a ceremony of MAX_PARTIES and one signal from each party to each other one."""
+MAX_ROOM_BODIES = 16384
+"""Bodies of one room: a ceremony of MAX_PARTIES, a signal from each to each other, and again where networks change."""
 
-MAX_ROOM_BYTES = 24 << 20
+MAX_ROOM_BYTES = 32 << 20
 """Bytes of one room, BODY_COST for each body included: MAX_ROOM_BODIES small ones, a full roster and every HELLO."""
 
 BODY_COST = 1024
@@ -99,7 +99,7 @@ MAX_CONNECTIONS_OF_ADDRESS = 192
 POST_RATE = 1 << 20
 """Bytes a second, BODY_COST for each body included, that one member may post for long; past it, it is read slower."""
 
-POST_BURST = 8 << 20
+POST_BURST = 16 << 20
 """Bytes that one member may post at once: everything in a large room again, when a server came back empty."""
 
 MAX_CANDIDATES = 16
