@@ -116,3 +116,13 @@ MAX_ARRIVALS = 256
 
 MAX_CHANNELS = 256
 """Arrivals of a session whose preface is still awaited: four of each of 64 parties; more is a flood."""
+
+MAX_CONTROL = 192 * 1024
+"""Bytes of one message between a node and its program's process: the keys of MAX_PARTIES parties take 100 KiB, and the
+kernel passes at most 208 KiB at once."""
+
+MAX_UNCLAIMED = 1 << 30
+"""Bytes of MPyC messages that came before the program asked for them, of one peer: as many as one message may have."""
+
+MAX_UNCLAIMED_MESSAGES = 1 << 20
+"""Their number: secretsanta with 100 people sends fewer in all."""
