@@ -1,0 +1,160 @@
+"""Frames: what a link sends inside TLS.
+
+First each side's hello, once:
+
+    magic 2 | version 1 | T 32 | from 2 | to 2 | kind 1 | epoch 4 | incarnation 16 | channel number 4 | expected 8
+
+then frames, of which the hello's version fixes the form; numbers are big endian:
+
+    kind 1 | epoch 4 | offset 8 | acknowledged 8 | depth 4 | length 4 | length bytes
+
+An offset counts the program's bytes of one direction and one epoch from 0 and means the same bytes for ever: a frame
+that comes twice, or late on another channel, is harmless. `acknowledged` is the next offset that the sender expects.
+FIN stands at the final offset and takes one place of its own there, so that it can be acknowledged.
+`depth` is the sender's causal depth: how many messages in a row, each sent after the one before had arrived, led to it.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from comity.core.encoding import Fields, Malformed, decode, encode
+from comity.core.limits import MAX_DETAIL, MAX_FRAME, MAX_GOODBYE
+from comity.core.messages import REASONS
+
+_HELLO = struct.Struct("!2sB32sHHBI16sIQ")
+HELLO_SIZE = _HELLO.size
+MAGIC, VERSION = b"cl", 1
+
+_HEADER = struct.Struct("!BIQQII")
+HEADER_SIZE = _HEADER.size
+DATA, GOODBYE, FIN, ACK = range(4)
+MAX_DEPTH = 2**32 - 1
+"""Depth counts no further: a peer that claims this much must not make ours overflow."""
+
+GOODBYE_REASONS = (*REASONS, "done")
+
+Piece = tuple[int, int, int, int, bytes]
+"""Kind, offset, acknowledged, depth, and bytes: of a data frame as much as has arrived, of a goodbye all."""
+
+
+@dataclass(frozen=True)
+class Hello:
+    """Who is at this end of the channel, and what it takes the channel for."""
+
+    transcript: bytes  # T, 32 bytes
+    sender: int
+    to: int
+    kind: int  # preface.CONTROL or preface.DATA
+    epoch: int
+    incarnation: bytes  # of the sender's process, 16 bytes
+    number: int  # of the channel
+    expected: int  # next offset that the sender expects
+
+    def pack(self) -> bytes:
+        return _HELLO.pack(
+            MAGIC,
+            VERSION,
+            self.transcript,
+            self.sender,
+            self.to,
+            self.kind,
+            self.epoch,
+            self.incarnation,
+            self.number,
+            self.expected,
+        )
+
+
+def parse_hello(data: bytes) -> Hello:
+    """The hello in HELLO_SIZE bytes. Raises Malformed."""
+    magic, version, *fields = _HELLO.unpack(data)
+    if magic != MAGIC:
+        raise Malformed("what came in place of a hello is none")
+    if version != VERSION:
+        raise Malformed(f"a hello is of version {version}, not {VERSION}", hint="use the same comity")
+    return Hello(*fields)
+
+
+def pack_header(kind: int, epoch: int, offset: int, acknowledged: int, depth: int, length: int) -> bytes:
+    """The first HEADER_SIZE bytes of a frame."""
+    return _HEADER.pack(kind, epoch, offset, acknowledged, depth, length)
+
+
+def pack_goodbye(reason: str, detail: str) -> bytes:
+    """The bytes of a goodbye frame; of `detail` what is printable, cut to MAX_DETAIL. ValueError: unknown reason."""
+    if reason not in GOODBYE_REASONS:
+        raise ValueError(f"{reason!r} is no reason for a goodbye")
+    printable = "".join(c if c.isprintable() else " " for c in detail[:MAX_DETAIL])
+    return encode({"reason": reason, "detail": printable})
+
+
+def parse_goodbye(body: bytes) -> tuple[str, str]:
+    """Reason and detail. Raises Malformed, also for a detail that could move the cursor of a terminal."""
+    fields = Fields(decode(body, MAX_GOODBYE), "a goodbye")
+    reason, detail = fields.choice("reason", GOODBYE_REASONS), fields.text("detail", MAX_DETAIL)
+    fields.end()
+    if not detail.isprintable():
+        raise Malformed("a goodbye: detail is not printable")
+    return reason, detail
+
+
+class FrameReader:
+    """Cuts the bytes of one channel into frames. After Malformed it is of no more use.
+
+    A data frame is passed on as its bytes arrive, in pieces that are frames in their own right: nothing is held but
+    an incomplete header or goodbye.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
+        self._held = b""
+        self._left = 0  # bytes that the data frame under way still owes, and what its next piece is
+        self._offset = self._acknowledged = self._depth = 0
+
+    def feed(self, data: bytes) -> list[Piece]:
+        """What `data` completes, in order. Raises Malformed."""
+        if self._held:
+            data, self._held = self._held + data, b""
+        pieces: list[Piece] = []
+        at, size = 0, len(data)
+        if self._left:
+            at = self._continue(data, pieces)
+        while at < size:
+            start = at + HEADER_SIZE
+            if start > size:
+                self._held = data[at:]
+                break
+            kind, epoch, offset, acknowledged, depth, length = _HEADER.unpack_from(data, at)
+            if epoch != self._epoch:
+                raise Malformed(f"a frame is of epoch {epoch}, not {self._epoch}")
+            end = start + length
+            if kind == DATA:
+                if not 0 < length <= MAX_FRAME:
+                    raise Malformed(f"a frame has {length} bytes, from 1 to {MAX_FRAME} are allowed")
+                if end > size:
+                    self._offset, self._acknowledged, self._depth = offset, acknowledged, depth
+                    self._left = length
+                    at = start
+                    if at < size:
+                        at += self._continue(data[at:], pieces)
+                    break
+            elif kind > ACK:
+                raise Malformed(f"a frame is of the unknown kind {kind}")
+            elif length > (MAX_GOODBYE if kind == GOODBYE else 0):
+                raise Malformed(f"a frame of kind {kind} has {length} bytes")
+            elif end > size:
+                self._held = data[at:]
+                break
+            pieces.append((kind, offset, acknowledged, depth, data[start:end]))
+            at = end
+        return pieces
+
+    def _continue(self, data: bytes, pieces: list[Piece]) -> int:
+        """The next piece of the data frame under way; returns its size."""
+        body = data if len(data) <= self._left else data[: self._left]
+        pieces.append((DATA, self._offset, self._acknowledged, self._depth, body))
+        self._left -= len(body)
+        self._offset += len(body)
+        return len(body)

@@ -1,0 +1,234 @@
+"""One link on one channel, as a machine over memory: handshake, hello, frames, acknowledgements, fin and goodbye.
+
+Order of events, each side for itself:
+
+    handshake   TLS; then the certificate is compared and my hello sent
+    hello       theirs is compared field by field with what this end takes the channel for
+    open        the client at their hello; the server at the client's first frame, which says that my hello was right
+    complete    both FINs are acknowledged
+    over        the peer said goodbye or broke the protocol, as `verdict` says, or this side said goodbye
+
+Whatever arrives after `over` is ignored, and nothing is sent but a farewell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from comity.core import frames
+from comity.core.encoding import Malformed
+from comity.core.frames import ACK, DATA, FIN, GOODBYE, HEADER_SIZE, HELLO_SIZE, FrameReader, Hello, pack_header
+from comity.core.limits import MAX_IDLE_FRAMES
+from comity.errors import ComityError, PeerError, VerificationError
+from comity.links.pairing import Pairing
+from comity.links.tls import RECORD, Tls
+
+ONE_RECORD = RECORD - HEADER_SIZE
+"""Bytes of data that leave as one frame in one TLS record."""
+
+
+class Depth:
+    """The process's causal depth, shared by all its links."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+
+_FAREWELLS = {
+    "words": ("the words did not match", ""),
+    "program": ("it has a different program", ""),
+    "declined": ("declined", ""),
+    "interrupted": ("interrupted there", ""),
+    "protocol": ("it could not go on with this party", "both should use the same comity"),
+    "error": ("the program there ended with an error", "the terminal of {name} shows which"),
+    "done": ("done", ""),
+}
+
+
+class Farewell(PeerError):
+    """another party said goodbye"""
+
+    def __init__(self, name: str, reason: str, detail: str) -> None:
+        text, hint = _FAREWELLS[reason]
+        more = f" ({detail})" if detail else ""
+        super().__init__(f"{name} left: {text}{more}", hint=hint.format(name=name) if hint else ())
+        self.reason, self.detail = reason, detail
+
+
+def lost(name: str) -> PeerError:
+    return PeerError(f"the channel to {name} was lost", hint=f"{name}'s machine or the network between ended it")
+
+
+class Link:
+    def __init__(self, pairing: Pairing, number: int, depth: Depth) -> None:
+        self.pairing, self.number = pairing, number
+        self.tls = Tls(pairing)
+        self.greeted = False  # my hello is out
+        self.open = False
+        self.over = False
+        self.verdict: ComityError | None = None
+        self.peer_incarnation = b""
+        self.sent = 0  # the program's bytes of either direction: the next offset
+        self.received = 0
+        self.acknowledged = 0  # of mine, by the peer; one more than `sent` once it has my FIN
+        self.finished = False  # my FIN is out
+        self.peer_finished = False
+        self._told = 0  # the last acknowledgement that went out
+        self._depth = depth
+        self._idle = 0
+        self._hello = b""
+        self._heard_hello = False
+        self._reader = FrameReader(pairing.epoch)
+
+    @property
+    def unacknowledged(self) -> int:
+        return self.sent - self.acknowledged
+
+    @property
+    def untold(self) -> int:
+        """What has been received and not yet been acknowledged, a FIN counting one."""
+        return self.received + self.peer_finished - self._told
+
+    @property
+    def complete(self) -> bool:
+        """Both directions are at their end and both sides know it."""
+        return self.peer_finished and self.finished and self.acknowledged > self.sent and self.untold == 0
+
+    def start(self) -> None:
+        """The first bytes, if this end speaks first."""
+        self._advance()
+
+    def receive(self, data: bytes | memoryview) -> list[bytes]:
+        """Bytes from the channel; returns those for the program. Look at `over` afterwards."""
+        deliver: list[bytes] = []
+        if not self.over:
+            try:
+                self.tls.feed(data)
+                if self.greeted or self._advance():
+                    for chunk in self.tls.read():
+                        self._take(chunk, deliver)
+                    if self.tls.closed:
+                        raise lost(self.pairing.name)
+            except ComityError as exc:
+                self.over, self.verdict = True, exc
+        return deliver
+
+    def frame(self, pieces: Sequence[bytes | memoryview], size: int) -> bytes:
+        """For the channel: one data frame of the `size` bytes in `pieces`, at most MAX_FRAME."""
+        header = self._header(DATA, size)
+        self.sent += size
+        if len(pieces) > 1 or size <= ONE_RECORD:
+            self.tls.write(b"".join((header, *pieces)))
+        else:
+            self.tls.write(header)
+            self.tls.write(pieces[0])
+        return self.tls.output()
+
+    def acknowledgement(self) -> bytes:
+        """For the channel: a frame that only acknowledges."""
+        self.tls.write(self._header(ACK, 0))
+        return self.tls.output()
+
+    def fin(self) -> bytes:
+        """For the channel: nothing follows from this side."""
+        self.tls.write(self._header(FIN, 0))
+        self.finished = True
+        return self.tls.output()
+
+    def goodbye(self, reason: str, detail: str) -> bytes:
+        """For the channel: the end, and why. Empty while the peer is not known to be the peer."""
+        if self.greeted:
+            body = frames.pack_goodbye(reason, detail)
+            self.tls.write(self._header(GOODBYE, len(body)) + body)
+        self.over = True
+        return self.tls.output()
+
+    def farewell(self) -> bytes:
+        """For the channel: what the peer should hear of a verdict of this side."""
+        if self.verdict is None or self.tls.broken or isinstance(self.verdict, Farewell):
+            return self.tls.output()
+        return self.goodbye("protocol", self.verdict.message)
+
+    def _header(self, kind: int, length: int) -> bytes:
+        self._told = self.received + self.peer_finished
+        return pack_header(kind, self.pairing.epoch, self.sent, self._told, self._depth.value, length)
+
+    def _advance(self) -> bool:
+        """The handshake; at its end my hello. True once that is out."""
+        if self.tls.handshake():
+            p = self.pairing
+            hello = Hello(p.transcript, p.me, p.peer, p.kind, p.epoch, p.incarnation, self.number, 0)
+            self.tls.write(hello.pack())
+            self.greeted = True
+        return self.greeted
+
+    def _take(self, chunk: bytes, deliver: list[bytes]) -> None:
+        if not self._heard_hello:
+            missing = HELLO_SIZE - len(self._hello)
+            self._hello += chunk[:missing]
+            if len(self._hello) < HELLO_SIZE:
+                return
+            self._compare(frames.parse_hello(self._hello))
+            chunk = chunk[missing:]
+        for kind, offset, acknowledged, depth, body in self._reader.feed(chunk):
+            if not self.open:
+                self.open = True
+            if kind == DATA:
+                if offset != self.received:
+                    body = self._not_in_order(offset, body)
+                if self.peer_finished and body:
+                    raise Malformed(f"{self.pairing.name} sent data after its end")
+                if body:
+                    self.received += len(body)
+                    self._idle = 0
+                    deliver.append(body)
+                if depth >= self._depth.value:
+                    self._depth.value = min(depth + 1, frames.MAX_DEPTH)
+            if acknowledged > self.acknowledged:
+                if acknowledged > self.sent + self.finished:
+                    raise Malformed(f"{self.pairing.name} acknowledges what was never sent")
+                self.acknowledged = acknowledged
+                self._idle = 0
+            elif kind == ACK or not body:
+                self._idle += 1
+                if self._idle > MAX_IDLE_FRAMES:
+                    raise Malformed(f"{self.pairing.name} sends frames that say nothing")
+            if kind == FIN:
+                self._take_fin(offset)
+            elif kind == GOODBYE:
+                raise Farewell(self.pairing.name, *frames.parse_goodbye(body))
+
+    def _compare(self, hello: Hello) -> None:
+        self._heard_hello = True
+        p, name = self.pairing, self.pairing.name
+        for what, theirs, ours in (
+            ("session", hello.transcript, p.transcript),
+            ("sender", hello.sender, p.peer),
+            ("receiver", hello.to, p.me),
+            ("kind", hello.kind, p.kind),
+            ("epoch", hello.epoch, p.epoch),
+            ("channel", hello.number, self.number),
+        ):
+            if theirs != ours:
+                raise VerificationError(
+                    f"{name}'s hello is for another {what}", hint="a channel led to the wrong place"
+                )
+        if hello.expected != 0:
+            raise Malformed(f"{name} expects a link that goes on, and this one begins")
+        self.peer_incarnation = hello.incarnation
+        if p.client:
+            self.open = True
+            self.tls.write(self._header(ACK, 0))
+
+    def _not_in_order(self, offset: int, body: bytes) -> bytes:
+        """What is new in data that does not begin at the next offset."""
+        if offset > self.received:
+            raise Malformed(f"{self.pairing.name} left out {offset - self.received} bytes")
+        return body[self.received - offset :]
+
+    def _take_fin(self, offset: int) -> None:
+        if offset != self.received:
+            raise Malformed(f"{self.pairing.name} ended at another place than its data")
+        self.peer_finished = True

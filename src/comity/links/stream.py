@@ -1,0 +1,279 @@
+"""A link as a protocol of asyncio's and uvloop's transports: one channel, MPyC's bytes both ways.
+
+What is written within one turn of the loop leaves as few frames in one send. A peer that does not read pauses the
+transport; what waits then stays unencrypted in the queue, so that a goodbye passes it, and is counted against `limit`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from socket import socket
+from typing import cast
+
+from comity.core.limits import MAX_UNSENT
+from comity.errors import ComityError, PeerError
+from comity.links.link import Depth, Link, lost
+from comity.links.pairing import Pairing
+
+__all__ = ["Depth", "Stream", "attach"]
+
+ACKNOWLEDGE_EVERY = 256 * 1024
+"""Received bytes after which an acknowledgement goes by itself; most travel on data."""
+
+FRAME = 128 * 1024
+"""Bytes of data in the frames of a large write: more gains nothing, and an answer waits for less."""
+
+HANDSHAKE_TIMEOUT = 20.0
+"""Seconds from the channel to a verified peer, of loop time: a turn that takes longer is counted as a part of it."""
+
+TICKS = 8
+"""The handshake's time is counted in parts, so that one long turn of this loop cannot use up the peer's time."""
+
+LINGER = 2.0
+"""Seconds that a farewell may take to leave; then the channel is cut."""
+
+
+class Stream(asyncio.Protocol):
+    """One link on one channel.
+
+    `ready` is called when the peer is verified, `ended` once: with None when both sides have finished or this side has
+    said goodbye, else with the error.
+    """
+
+    def __init__(
+        self,
+        pairing: Pairing,
+        number: int,
+        depth: Depth,
+        *,
+        ready: Callable[[], None],
+        data: Callable[[bytes], None],
+        ended: Callable[[ComityError | None], None],
+        limit: int = MAX_UNSENT,
+        timeout: float | None = HANDSHAKE_TIMEOUT,
+    ) -> None:
+        self.name = pairing.name
+        self.round_trip: float | None = None  # seconds, from my hello to the peer's answer to it
+        self._link = Link(pairing, number, depth)
+        self._ready, self._data, self._ended = ready, data, ended
+        self._limit, self._timeout = limit, timeout
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._greeted = 0.0
+        self._queue: deque[bytes | memoryview] = deque()
+        self._waiting = 0  # bytes in the queue
+        self._scheduled = self._paused = self._finishing = False
+        self._closing = self._told = False
+        self._verdict: ComityError | None = None
+
+    # For the program's side
+
+    @property
+    def sent(self) -> int:
+        """The program's bytes that have left."""
+        return self._link.sent
+
+    @property
+    def received(self) -> int:
+        return self._link.received
+
+    @property
+    def peer_incarnation(self) -> bytes:
+        """Which process answers there, 16 bytes: another one is a party that started again. Empty before `ready`."""
+        return self._link.peer_incarnation
+
+    def write(self, data: bytes) -> None:
+        """Queue; what is written before `ready` waits for it. Ignored once the link has ended."""
+        self._queue.append(data)
+        self._waiting += len(data)
+        if not self._scheduled:
+            self._schedule()
+
+    def finish(self) -> None:
+        """Nothing follows what has been written. `ended(None)` comes when the peer has finished too."""
+        self._finishing = True
+        if not self._scheduled:
+            self._schedule()
+
+    def goodbye(self, reason: str, detail: str = "") -> None:
+        """Say why this side ends, past whatever is queued, and close; `ended(None)` once it has left."""
+        if not self._closing:
+            self._write(self._link.goodbye(reason, detail))
+            self._close(None)
+
+    def abort(self) -> None:
+        """Cut the channel; nothing is called any more."""
+        self._told = self._closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    # For the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if self._closing:
+            self._transport.abort()
+            return
+        if self._timeout is not None:
+            self._tick(self._timeout, TICKS)
+        self._link.start()
+        self._write(self._link.tls.output())
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        link = self._link
+        if not link.open:
+            self._before_open(data)
+            return
+        pieces = link.receive(data)
+        self._deliver(pieces)
+        if link.over:
+            self._judge()
+        elif link.untold >= ACKNOWLEDGE_EVERY or link.peer_finished or self._finishing:
+            self._schedule()
+        elif not pieces:
+            self._write(link.tls.output())  # TLS may answer by itself
+
+    def eof_received(self) -> bool:
+        return False  # the transport closes, and connection_lost judges
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._close(lost(self.name))
+        self._stop_timer()
+        self._tell()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        if not self._scheduled:
+            self._schedule()
+
+    # Inside
+
+    def _before_open(self, data: bytes) -> None:
+        link = self._link
+        greeted = link.greeted
+        pieces = link.receive(data)
+        if link.greeted and not greeted:
+            self._greeted = time.perf_counter()
+        self._write(link.tls.output())
+        if link.over:
+            self._judge()
+        elif link.open:
+            self.round_trip = time.perf_counter() - self._greeted
+            self._stop_timer()
+            self._ready()
+            self._deliver(pieces)
+            self._schedule()
+
+    def _deliver(self, pieces: list[bytes]) -> None:
+        for piece in pieces:
+            if self._closing:
+                break
+            self._data(piece)
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        link, transport = self._link, self._transport
+        if self._closing or transport is None:
+            self._queue.clear()
+            self._waiting = 0
+            return
+        if link.unacknowledged + self._waiting > self._limit:
+            self._fail(PeerError(f"{self.name} does not take its bytes: more than {self._limit} wait"))
+            return
+        if not link.open:
+            return
+        while self._waiting and not self._paused:
+            transport.write(link.frame(*self._take()))
+        if self._paused:
+            return
+        if self._finishing and not link.finished:
+            transport.write(link.fin())
+        elif link.untold >= ACKNOWLEDGE_EVERY or (link.peer_finished and link.untold):
+            transport.write(link.acknowledgement())
+        if link.complete:
+            self._close(None)
+
+    def _take(self) -> tuple[Sequence[bytes | memoryview], int]:
+        """What goes into the next frame, and its size."""
+        queue, size = self._queue, self._waiting
+        if size <= FRAME:
+            self._queue, self._waiting = deque(), 0
+            return queue, size
+        pieces: list[bytes | memoryview] = []
+        size = 0
+        while size + len(queue[0]) <= FRAME:
+            pieces.append(queue.popleft())
+            size += len(pieces[-1])
+        if not size:
+            view = memoryview(queue[0])
+            pieces, size, queue[0] = [view[:FRAME]], FRAME, view[FRAME:]
+        self._waiting -= size
+        return pieces, size
+
+    def _write(self, data: bytes) -> None:
+        """Send what is no data of the program's; never pile it up for a peer that makes us answer and does not read."""
+        if data and self._transport is not None:
+            self._transport.write(data)
+            if self._paused and self._transport.get_write_buffer_size() > self._limit:
+                self._fail(PeerError(f"{self.name} does not take its bytes: more than {self._limit} wait"))
+
+    def _judge(self) -> None:
+        link = self._link
+        self._write(link.farewell())
+        self._close(link.verdict)
+
+    def _fail(self, error: ComityError) -> None:
+        self._link.over, self._link.verdict = True, error
+        self._close(error)
+
+    def _tick(self, timeout: float, left: int) -> None:
+        if left:
+            self._timer = self._loop.call_later(timeout / TICKS, self._tick, timeout, left - 1)
+        else:
+            self._fail(PeerError(f"{self.name} did not answer the handshake within {timeout:g} s"))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _close(self, verdict: ComityError | None) -> None:
+        """End with this verdict, unless there is one; the channel closes when what was sent has left."""
+        if self._closing:
+            return
+        self._closing, self._verdict = True, verdict
+        self._stop_timer()
+        transport = self._transport
+        if transport is None:
+            self._loop.call_soon(self._tell)
+        elif not transport.is_closing():
+            if transport.can_write_eof():
+                transport.write_eof()
+            self._timer = self._loop.call_later(LINGER, transport.abort)
+        if verdict is not None:
+            self._tell()
+
+    def _tell(self) -> None:
+        if not self._told:
+            self._told = True
+            self._ended(self._verdict)
+
+
+async def attach(stream: Stream, channel: socket) -> None:
+    """Give the stream its channel: a connected stream socket, of which the stream then is the holder."""
+    await asyncio.get_running_loop().connect_accepted_socket(lambda: stream, channel)

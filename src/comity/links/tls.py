@@ -1,0 +1,122 @@
+"""TLS 1.3 with one pinned peer, as a machine over memory: bytes in, bytes out.
+
+The context holds the expected peer's certificate and no other. A certificate that the peer issued to somebody else
+passes OpenSSL's check of the chain, so the leaf itself is compared. A client believes itself connected before the
+server has checked it: only the link's hello, which a server sends after its check, says that it was accepted.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tempfile
+from pathlib import Path
+
+from comity.core.encoding import Malformed
+from comity.errors import ComityError, VerificationError
+from comity.links.certificate import certified_key, pem_chain
+from comity.links.pairing import Pairing
+
+RECORD = 16 * 1024
+"""Bytes of data in one TLS record (RFC 8446); a larger read only allocates more."""
+
+
+class Tls:
+    def __init__(self, pairing: Pairing) -> None:
+        self._pairing = pairing
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._machine = _context(pairing).wrap_bio(self._incoming, self._outgoing, server_side=not pairing.client)
+        self.verified = False  # the handshake is done and the certificate is the peer's
+        self.closed = False  # the peer said that nothing follows
+        self.broken = False  # nothing more can be said by this machine
+
+    def handshake(self) -> bool:
+        """Go on with the handshake; True once it is done. Raises VerificationError and Malformed."""
+        try:
+            self._machine.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError as exc:
+            raise self._translate(exc) from exc
+        if self._machine.getpeercert(True) != self._pairing.peer_certificate:
+            raise self._stranger()
+        self.verified = True
+        return True
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Bytes from the channel."""
+        self._incoming.write(data)
+
+    def read(self) -> list[bytes]:
+        """What the bytes fed so far say, a record at a time. Raises Malformed for changed or foreign bytes."""
+        chunks = []
+        machine, incoming = self._machine, self._incoming
+        try:
+            # Asking once too often costs an exception, which costs more than a small record.
+            while incoming.pending or machine.pending():
+                chunk = machine.read(RECORD)
+                if not chunk:
+                    self.closed = True
+                    break
+                chunks.append(chunk)
+        except ssl.SSLWantReadError:
+            pass  # an incomplete record waits for its rest
+        except ssl.SSLError as exc:
+            raise self._translate(exc) from exc
+        return chunks
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Encrypt; `output` then has it."""
+        self._machine.write(data)
+
+    def output(self) -> bytes:
+        """What is to go on the channel."""
+        return self._outgoing.read()
+
+    def _translate(self, exc: ssl.SSLError) -> ComityError:
+        self.broken = True
+        name, reason = self._pairing.name, exc.reason or ""
+        if isinstance(exc, ssl.SSLCertVerificationError):
+            return self._stranger()
+        if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
+            return VerificationError(f"who answered for {name} does not accept this party's certificate")
+        if self.verified:
+            return Malformed(f"what came from {name} was changed on the way")
+        return Malformed(f"what answered for {name} does not speak this protocol's TLS")
+
+    def _stranger(self) -> VerificationError:
+        name = self._pairing.name
+        return VerificationError(
+            f"who answered for {name} has not {name}'s key",
+            hint="somebody stands between you, or a channel led to the wrong party",
+        )
+
+
+def _context(pairing: Pairing) -> ssl.SSLContext:
+    if certified_key(pairing.peer_certificate) != pairing.peer_key:
+        raise VerificationError(f"{pairing.name}'s certificate holds another key than the session key")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT if pairing.client else ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False  # the key is compared, not a name
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=pairing.peer_certificate)
+    if not pairing.client:
+        context.num_tickets = 0  # sessions are never resumed by TLS
+    _load_chain(context, pem_chain(pairing.seed, pairing.certificate))
+    return context
+
+
+def _load_chain(context: ssl.SSLContext, chain: bytes) -> None:
+    """Python loads a private key only by path: give it one that no disk ever sees, where the system can."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("comity")
+        try:
+            os.write(descriptor, chain)
+            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        finally:
+            os.close(descriptor)
+    else:
+        with tempfile.TemporaryDirectory(prefix="comity-") as folder:  # readable by this user only
+            path = Path(folder, "key.pem")
+            path.write_bytes(chain)
+            context.load_cert_chain(path)
