@@ -92,6 +92,9 @@ _ALIKE = {
 }
 """Letters of other scripts, and digits, that look like a Latin letter."""
 
+INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters, marks and symbols that show nothing (Unicode's Default_Ignorable_Code_Point, and the empty Braille cell)."""
+
 
 def fold(name: str) -> str:
     """What two names share if a person could take one for the other."""
