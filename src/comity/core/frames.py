@@ -30,7 +30,7 @@ MAGIC, VERSION = b"cl", 1
 _HEADER = struct.Struct("!BIQQII")
 HEADER_SIZE = _HEADER.size
 DATA, GOODBYE, FIN, ACK = range(4)
-MAX_DEPTH = 2**32 - 1
+DEEPEST = 2**32 - 1
 """Depth counts no further: a peer that claims this much must not make ours overflow."""
 
 GOODBYE_REASONS = (*REASONS, "done")

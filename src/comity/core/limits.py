@@ -30,7 +30,7 @@ MAX_ENVELOPES = 8 * MAX_PARTIES
 """Bodies of one ceremony: six of each party, and leaves. More is a flood."""
 
 MAX_FRAME = 1 << 20
-"""Bytes of one frame's data: bounds what a link holds before it may deliver."""
+"""Bytes of one frame's data: what it acknowledges and says of depth is not older than this."""
 
 MAX_MESSAGE = 1 << 30
 """Bytes of one MPyC message: an array of 2**27 elements of 8 bytes; MPyC itself would accept 4 GiB."""
@@ -62,6 +62,15 @@ MAX_GOODBYE = 4 * MAX_DETAIL + 64
 
 MAX_IDLE_FRAMES = 1024
 """Frames in a row that bring neither data nor an acknowledgement of more: an honest peer sends none."""
+
+MAX_NODE_MESSAGE = 2 * MAX_SIGNAL + 1024
+"""Bytes of one message between two nodes, as canonical JSON: a signal in hexadecimal and what surrounds it."""
+
+MAX_NODE_MESSAGES = 256
+"""Messages of another node that wait to be read: signals for every transport that is raced, and the rest."""
+
+MAX_NODE_UNSENT = 4 << 20
+"""Bytes kept for a node that does not take them: a hundred signals."""
 
 MAX_ROOM_BODIES = 16384
 """Bodies of one room: a ceremony of MAX_PARTIES, a signal from each to each other, and again where networks change."""

@@ -36,24 +36,11 @@ class Depth:
         self.value = 0
 
 
-_FAREWELLS = {
-    "words": ("the words did not match", ""),
-    "program": ("it has a different program", ""),
-    "declined": ("declined", ""),
-    "interrupted": ("interrupted there", ""),
-    "protocol": ("it could not go on with this party", "both should use the same comity"),
-    "error": ("the program there ended with an error", "the terminal of {name} shows which"),
-    "done": ("done", ""),
-}
-
-
-class Farewell(PeerError):
+class Goodbye(PeerError):
     """another party said goodbye"""
 
     def __init__(self, name: str, reason: str, detail: str) -> None:
-        text, hint = _FAREWELLS[reason]
-        more = f" ({detail})" if detail else ""
-        super().__init__(f"{name} left: {text}{more}", hint=hint.format(name=name) if hint else ())
+        super().__init__(f"{name} said goodbye: {reason}" + (f" ({detail})" if detail else ""))
         self.reason, self.detail = reason, detail
 
 
@@ -147,7 +134,7 @@ class Link:
 
     def farewell(self) -> bytes:
         """For the channel: what the peer should hear of a verdict of this side."""
-        if self.verdict is None or self.tls.broken or isinstance(self.verdict, Farewell):
+        if self.verdict is None or self.tls.broken or isinstance(self.verdict, Goodbye):
             return self.tls.output()
         return self.goodbye("protocol", self.verdict.message)
 
@@ -185,7 +172,7 @@ class Link:
                     self._idle = 0
                     deliver.append(body)
                 if depth >= self._depth.value:
-                    self._depth.value = min(depth + 1, frames.MAX_DEPTH)
+                    self._depth.value = min(depth + 1, frames.DEEPEST)
             if acknowledged > self.acknowledged:
                 if acknowledged > self.sent + self.finished:
                     raise Malformed(f"{self.pairing.name} acknowledges what was never sent")
@@ -198,7 +185,7 @@ class Link:
             if kind == FIN:
                 self._take_fin(offset)
             elif kind == GOODBYE:
-                raise Farewell(self.pairing.name, *frames.parse_goodbye(body))
+                raise Goodbye(self.pairing.name, *frames.parse_goodbye(body))
 
     def _compare(self, hello: Hello) -> None:
         self._heard_hello = True
