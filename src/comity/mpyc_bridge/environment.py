@@ -6,8 +6,8 @@ import os
 import sys
 
 _SCRUBBED = ("MPYC_", "PYTHON", "READTHEDOCS")
-"""MPyC's switches, the interpreter's, and the variable that makes MPyC skip its set-up: what honest parties could differ
-in without seeing it."""
+"""MPyC's switches, the interpreter's, and the variable that makes MPyC skip its set-up: in these honest parties could
+differ without seeing it."""
 
 
 def child_environment(hash_seed: int) -> dict[str, str]:
