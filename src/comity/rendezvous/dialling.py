@@ -1,0 +1,201 @@
+"""From the addresses of a rendezvous to a connection into one room: all are raced, the first that answers wins."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from comity.core.encoding import Malformed
+from comity.core.limits import MAX_ROOM_BODIES
+from comity.errors import ComityError, UnreachableError, VerificationError
+from comity.rendezvous import wire
+from comity.rendezvous.rooms import WHY, Reason
+
+ATTEMPT_TIMEOUT = 10.0
+"""Seconds from an address to the WELCOME."""
+
+STAGGER = 0.25
+"""Seconds between the starts of two attempts (RFC 8305)."""
+
+CLOSE_TIMEOUT = 2.0
+"""Seconds for which a close waits for the other side's."""
+
+HEARTBEAT = 10.0
+"""Seconds between pings to a silent server; it has half of that to answer."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A WebSocket into a room, welcomed."""
+
+    socket: aiohttp.ClientWebSocketResponse
+    address: str
+    welcome: wire.Welcome
+
+    async def close(self) -> None:
+        await _close(self.socket)
+
+
+class Failure(Exception):
+    """One address did not let us in. `error`: what that means when no other one does."""
+
+    def __init__(self, address: str, why: str, error: type[ComityError] = UnreachableError) -> None:
+        super().__init__(f"{address}: {why}")
+        self.error = error
+
+
+class NoWay(Exception):
+    """No address of the rendezvous lets us in."""
+
+    def __init__(self, failures: Sequence[Failure]) -> None:
+        super().__init__("; ".join(str(failure) for failure in failures))
+        self.failures = tuple(failures)
+
+
+class Dialler:
+    """`certificate`: SHA-256 of the server's, which then needs no authority; empty: the system's authorities decide."""
+
+    def __init__(self, session: aiohttp.ClientSession, addresses: Sequence[str], certificate: bytes, room: str) -> None:
+        self._session, self._room = session, room
+        self._addresses = list(addresses)
+        self._pinned = bool(certificate)
+        self._ssl: aiohttp.Fingerprint | bool = aiohttp.Fingerprint(certificate) if certificate else True
+
+    async def connect(self, incarnation: bytes, after: int, timeout: float = ATTEMPT_TIMEOUT) -> Connection:
+        """One attempt of `timeout` seconds at every address. Raises NoWay.
+
+        incarnation, after: the log that we know, and how many of its bodies.
+        """
+        query = wire.query(incarnation, after)
+        waiting, failures = list(self._addresses), list[Failure]()
+        running: set[asyncio.Task[Connection]] = set()
+        try:
+            while waiting or running:
+                if waiting:
+                    running.add(asyncio.create_task(self._attempt(waiting.pop(0), query, timeout)))
+                stagger = STAGGER if waiting else None
+                done, _ = await asyncio.wait(running, timeout=stagger, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    running.discard(task)
+                    try:
+                        return self._prefer(task.result())
+                    except Failure as failure:
+                        failures.append(failure)
+        finally:
+            await _abandon(running)
+        raise NoWay(failures)
+
+    def _prefer(self, connection: Connection) -> Connection:
+        """Next time its address is the first."""
+        self._addresses.sort(key=lambda address: address != connection.address)
+        return connection
+
+    async def _attempt(self, address: str, query: dict[str, str], timeout: float) -> Connection:
+        url = URL(address)
+        if self._pinned and url.scheme not in ("https", "wss"):
+            raise Failure(address, "it has no certificate, and the invitation names one", VerificationError)
+        url = url.with_path(f"{url.path.rstrip('/')}/room/{self._room}").with_query(query)
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._open(address, url)
+        except aiohttp.ServerFingerprintMismatch as exc:
+            raise Failure(address, "its certificate is not the invitation's", VerificationError) from exc
+        except aiohttp.ClientConnectorCertificateError as exc:
+            raise Failure(
+                address, "no authority of this machine vouches for its certificate", VerificationError
+            ) from exc
+        except (OSError, aiohttp.ClientError, ValueError) as exc:
+            raise Failure(address, _reason(exc)) from exc
+
+    async def _open(self, address: str, url: URL) -> Connection:
+        opened = await self._session.ws_connect(
+            url,
+            protocols=(wire.SUBPROTOCOL,),
+            heartbeat=HEARTBEAT,
+            timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT),
+            max_msg_size=wire.MAX_WIRE + 1,  # aiohttp refuses a message of exactly this size
+            ssl=self._ssl,
+        )
+        welcomed = False
+        try:
+            if opened.protocol != wire.SUBPROTOCOL:
+                raise Failure(address, "it is no rendezvous of this version")
+            message = await opened.receive()
+            if message.type is not aiohttp.WSMsgType.BINARY:
+                raise Failure(address, closing(opened.close_code))
+            welcome = wire.from_server(message.data)
+            if not isinstance(welcome, wire.Welcome) or welcome.count > MAX_ROOM_BODIES:
+                raise Failure(address, "it is no rendezvous of this version")
+            welcomed = True
+            return Connection(opened, address, welcome)
+        except Malformed as exc:
+            raise Failure(address, exc.message) from exc
+        finally:
+            if not welcomed:
+                await _close(opened)
+
+
+async def _abandon(running: set[asyncio.Task[Connection]]) -> None:
+    """End the attempts that lost the race, also those that succeeded in the same moment."""
+    for task in running:
+        task.cancel()
+    for result in await asyncio.gather(*running, return_exceptions=True):
+        if isinstance(result, Connection):
+            await result.close()
+
+
+async def _close(opened: aiohttp.ClientWebSocketResponse) -> None:
+    """Close within a bounded time, whatever the other side does."""
+    with suppress(TimeoutError, ConnectionError):
+        async with asyncio.timeout(2 * CLOSE_TIMEOUT):
+            await opened.close()
+
+
+def closing(code: int | None) -> str:
+    """What a close code of the server means."""
+    return WHY[Reason(code)] if code in tuple(Reason) else "it closed the connection"
+
+
+def _reason(exc: Exception) -> str:
+    """Text of ours for a foreign error: a server's own words are not shown."""
+    if isinstance(exc, TimeoutError):
+        return "no answer"
+    if isinstance(exc, aiohttp.WSServerHandshakeError):
+        return f"it is no rendezvous (status {exc.status})"
+    if isinstance(exc, aiohttp.ClientConnectorDNSError):
+        return "no such name"
+    if isinstance(exc, ssl.SSLError | aiohttp.ClientConnectorSSLError):
+        return "it does not speak TLS as it should"
+    if isinstance(exc, OSError) and exc.errno:
+        return os.strerror(exc.errno).lower()
+    return "it does not speak HTTP as it should"
+
+
+@asynccontextmanager
+async def web_session() -> AsyncIterator[aiohttp.ClientSession]:
+    """A session that follows no redirect, keeps no cookie, and takes no proxy from the environment."""
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(_refuse_redirect)
+    connector = aiohttp.TCPConnector(limit=0, force_close=True, use_dns_cache=False)
+    async with aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=ATTEMPT_TIMEOUT),
+        trace_configs=[trace],
+    ) as session:
+        yield session
+
+
+async def _refuse_redirect(session: aiohttp.ClientSession, state: SimpleNamespace, params: Any) -> None:
+    raise aiohttp.ClientError("redirected")
