@@ -39,8 +39,8 @@ LINGER = 2.0
 class Stream(asyncio.Protocol):
     """One link on one channel.
 
-    `ready` is called when the peer is verified, `ended` once: with None when both sides have finished or this side has
-    said goodbye, else with the error.
+    `ready` is called when the peer is verified, `finished` when all that it will send has been given to `data`, `ended`
+    once: with None when both sides have finished or this side has said goodbye, else with the error.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Stream(asyncio.Protocol):
         ready: Callable[[], None],
         data: Callable[[bytes], None],
         ended: Callable[[ComityError | None], None],
+        finished: Callable[[], None] = lambda: None,
         limit: int = MAX_UNSENT,
         timeout: float | None = HANDSHAKE_TIMEOUT,
     ) -> None:
@@ -59,6 +60,7 @@ class Stream(asyncio.Protocol):
         self.round_trip: float | None = None  # seconds, from my hello to the peer's answer to it
         self._link = Link(pairing, number, depth)
         self._ready, self._data, self._ended = ready, data, ended
+        self._finished: Callable[[], None] | None = finished
         self._limit, self._timeout = limit, timeout
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -179,6 +181,9 @@ class Stream(asyncio.Protocol):
             if self._closing:
                 break
             self._data(piece)
+        if self._link.peer_finished and self._finished is not None and not self._closing:
+            finished, self._finished = self._finished, None
+            finished()
 
     def _schedule(self) -> None:
         if not self._scheduled:
