@@ -2,7 +2,9 @@
 
     ComityError                hint; exit code
       UsageError          2    you: a wrong option, a missing tool or privilege
-      VerificationError   3    nobody: stop. Words differ, a key changed, a program differs
+      VerificationError   3    nobody: stop. A key changed, a roster differs
+        WordsDiffer            the person said so
+        ProgramDiffers         files, arguments, options or versions
       PeerError           4    another party: declined, left, timed out, broke the protocol
       UnreachableError    5    the network: no rendezvous, no path
       ProgramError        6    the program raised; its traceback is on its stderr
@@ -39,6 +41,14 @@ class VerificationError(ComityError):
     """the session could not be verified"""
 
     exit_code, kind = 3, "verification"
+
+
+class WordsDiffer(VerificationError):
+    """the words did not match"""
+
+
+class ProgramDiffers(VerificationError):
+    """the programs differ"""
 
 
 class PeerError(ComityError):

@@ -40,7 +40,7 @@ from comity.core.messages import Envelope, Hello, Open
 from comity.core.program import Program
 from comity.core.roster import CHEAT, Opening, check_distinct, check_program, check_roster, check_transport
 from comity.core.words import check_words
-from comity.errors import PeerError, VerificationError
+from comity.errors import PeerError, ProgramDiffers, VerificationError, WordsDiffer
 
 
 class State(enum.Enum):
@@ -377,9 +377,9 @@ def left(name: str, reason: str, *, spent: bool) -> PeerError | VerificationErro
     """Somebody's LEAVE, as the error that it is to the others."""
     hints = ("this invitation is spent: start again with a new one",) if spent else ("start again",)
     if reason == "words":
-        return VerificationError(
+        return WordsDiffer(
             f"{name} says that the words did not match", hint=("someone may be in the middle", *hints)
         )
     if reason == "program":
-        return VerificationError(f"{name} left: the programs differ", hint=hints)
+        return ProgramDiffers(f"{name} left: the programs differ", hint=hints)
     return PeerError(f"{name} left: {_REASONS[reason]}", hint=hints)

@@ -123,9 +123,6 @@ MAX_RESOLVED = 4
 MAX_ARRIVALS = 256
 """Arrivals that wait to be routed: two channels from each of MAX_PARTIES at once, twice over; then the oldest goes."""
 
-MAX_CHANNELS = 256
-"""Arrivals of a session whose preface is still awaited: four of each of 64 parties; more is a flood."""
-
 MAX_CONTROL = 192 * 1024
 """Bytes of one message between a node and its program's process: the keys of MAX_PARTIES parties take 100 KiB, and the
 kernel passes at most 208 KiB at once."""

@@ -8,7 +8,7 @@ from comity.core import messages
 from comity.core.identity import fingerprint, fold
 from comity.core.messages import Envelope, Hello, Open
 from comity.core.program import Program
-from comity.errors import PeerError, UnreachableError, VerificationError
+from comity.errors import PeerError, ProgramDiffers, UnreachableError, VerificationError
 
 CHEAT = "a party or the rendezvous does not keep to the protocol; start again with a new invitation"
 
@@ -27,9 +27,9 @@ def show(program: Program) -> str:
 
 
 def check_program(mine: Program, theirs: Program, whose: str) -> None:
-    """Raises VerificationError that names the first difference."""
+    """Raises ProgramDiffers that names the first difference."""
     if theirs.digest != mine.digest:
-        raise VerificationError(
+        raise ProgramDiffers(
             f"{whose} has a different program: {show(theirs)}, yours is {show(mine)}",
             hint=f"{mine.difference(theirs, whose)}; agree on one, then start again",
         )

@@ -1,0 +1,77 @@
+"""How a run ends, and who is to blame: the first cause wins over what it caused.
+
+When carol's program fails she says so to everyone; bob, who heard it first, ends and says goodbye to alice too. So a
+goodbye carries whose fault it is, and whoever only lost a channel waits a moment for somebody's word on why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+
+from comity.errors import ComityError, PeerError
+from comity.interfaces import PartyId
+
+WORD_SECONDS = 1.5
+"""How long a lost channel waits for a goodbye that explains it: a few round trips."""
+
+GOODBYES = {
+    "error": "{name} left: the program there ended with an error",
+    "interrupted": "{name} left: interrupted",
+    "declined": "{name} left: declined",
+    "protocol": "{name} left: somebody broke the protocol",
+    "program": "{name} left: another program",
+    "words": "{name} left: the words did not match",
+}
+_HINTS = {"error": "the terminal there shows which"}
+
+
+@dataclass
+class Ending:
+    """Collects what ends a run; `settled` says how it ended."""
+
+    names: tuple[str, ...]
+    blame: PartyId | None = None
+    _done: bool = False
+    _cause: ComityError | None = None
+    _symptom: ComityError | None = None
+    _happened: asyncio.Event = field(default_factory=asyncio.Event)
+    _explained: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def done(self) -> None:
+        """The program ended well."""
+        if self._cause is None:
+            self._done = True
+        self._explained.set()
+        self._happened.set()
+
+    def cause(self, error: ComityError, peer: PartyId | None = None) -> None:
+        """A first cause: nothing that comes later changes it."""
+        if self._cause is None and not self._done:
+            self._cause, self.blame = error, peer
+        self._explained.set()
+        self._happened.set()
+
+    def symptom(self, error: ComityError, peer: PartyId | None = None) -> None:
+        """Something that another failure may have caused."""
+        if self._symptom is None and self._cause is None:
+            self._symptom, self.blame = error, peer
+        self._happened.set()
+
+    def goodbye(self, peer: PartyId, reason: str, about: PartyId | None = None) -> None:
+        """A peer's last word. `about`: whom it blames itself."""
+        name = self.names[peer]
+        if about is not None and about != peer:
+            self.symptom(PeerError(f"{name} left, because of {self.names[about]}"), about)
+            return
+        text = GOODBYES.get(reason, GOODBYES["error"]).format(name=name)
+        self.cause(PeerError(text, hint=_HINTS.get(reason, ())), peer)
+
+    async def settled(self) -> ComityError | None:
+        """Waits for the end and, at most WORD_SECONDS more, for what caused it. None: it ended well."""
+        await self._happened.wait()
+        with contextlib.suppress(TimeoutError):  # nobody explained it: the symptom is what we know
+            async with asyncio.timeout(WORD_SECONDS):
+                await self._explained.wait()
+        return None if self._done else self._cause or self._symptom

@@ -1,0 +1,195 @@
+"""The meeting: a ceremony over a room, with clocks, a person, and a LEAVE for the others when it goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from comity.core.ceremony import Ceremony, State
+from comity.core.commands import Command, Compare, Confirmed, Finished, Frozen, Joined, Left, Opened, Post
+from comity.core.messages import Open
+from comity.core.program import Program
+from comity.core.sealing import seal, unseal
+from comity.errors import ComityError, PeerError, ProgramDiffers, UsageError, VerificationError, WordsDiffer
+from comity.interfaces import Mailbox
+from comity.node.person import Person
+
+MACHINE_SECONDS = 60.0
+"""How long another node may take for a step that needs no person."""
+PERSON_SECONDS = 15 * 60.0
+"""How long people may take to compare words."""
+REMIND_SECONDS = 10.0
+"""After how long we say for whom we wait."""
+LEAVE_SECONDS = 2.0
+"""How long we try to tell the others that we leave."""
+
+CONTEXT = b"ceremony"
+"""What bodies of the ceremony are sealed with, besides the room's key."""
+
+Choose = Callable[[Open, tuple[str, ...]], Awaitable[tuple[Program, str]]]
+"""What a joiner runs, and its name, given what the host opened and the names that are taken."""
+
+
+@dataclass
+class Meeting:
+    ceremony: Ceremony
+    mailbox: Mailbox
+    key: bytes
+    person: Person
+    invite_seconds: float
+    choose: Choose | None = None  # for a joiner
+    frozen: Callable[[Frozen], None] = lambda _: None
+    phase: Callable[[str], None] = lambda _: None
+    _names: list[str] = field(default_factory=list)
+    _finished: Finished | None = None
+    _failure: asyncio.Future[None] | None = None
+    _asking: asyncio.Task[None] | None = None
+
+    async def hold(self) -> Finished:
+        """From the first message to the session. Raises ComityError, after telling the others."""
+        try:
+            return await self._hold()
+        except BaseException as exc:
+            await self._say_goodbye(exc)
+            raise
+        finally:
+            if self._asking is not None:
+                self._asking.cancel()
+                await asyncio.gather(self._asking, return_exceptions=True)
+
+    async def _hold(self) -> Finished:
+        loop = asyncio.get_running_loop()
+        await self._obey(self.ceremony.start())
+        state, since = self.ceremony.state, loop.time()
+        reading = self.mailbox.read()
+        step: asyncio.Task[tuple[int, bytes]] | None = None
+        try:
+            while self._finished is None:
+                if self.ceremony.state is not state:
+                    state, since = self.ceremony.state, loop.time()
+                step = step or asyncio.ensure_future(anext(reading))
+                waits = {step, self._asking} if self._asking is not None else {step}
+                remaining = since + self._patience(state) - loop.time()
+                done, _ = await asyncio.wait(
+                    waits, timeout=min(remaining, REMIND_SECONDS), return_when=asyncio.FIRST_COMPLETED
+                )
+                if self._asking is not None and self._asking in done:
+                    asked, self._asking = self._asking, None
+                    await asked
+                if step in done:
+                    _, body = step.result()
+                    step = None
+                    await self._obey(self.ceremony.receive(unseal(self.key, body, CONTEXT)))
+                elif not done:
+                    self._late(state, loop.time() - since)
+            return self._finished
+        finally:
+            if step is not None:
+                step.cancel()
+                await asyncio.gather(step, return_exceptions=True)
+            await reading.aclose()  # type: ignore[attr-defined]  # every mailbox reads by a generator
+
+    def _patience(self, state: State) -> float:
+        if state in (State.REVEALING, State.AGREEING):
+            return MACHINE_SECONDS
+        return PERSON_SECONDS if state is State.COMPARING else self.invite_seconds
+
+    def _late(self, state: State, seconds: float) -> None:
+        waiting = ", ".join(self.ceremony.waiting)
+        if seconds >= self._patience(state):
+            if not self.ceremony.spent:
+                raise PeerError("nobody came in time", hint="the invitation has expired; start again")
+            raise PeerError(
+                f"no answer from {waiting} for {seconds:.0f} s", hint="this invitation is spent: start with a new one"
+            )
+        if self.ceremony.spent and self._asking is None:
+            self.person.line(
+                "Waiting", f"{waiting}: {seconds:.0f} s", event="waiting", names=list(self.ceremony.waiting)
+            )
+
+    async def _obey(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case Post(body):
+                    await self.mailbox.post(seal(self.key, os.urandom(12), body, CONTEXT))
+                case Opened(opened):
+                    self._names.append(opened.name)
+                    await self._choose(opened)
+                case Joined(name):
+                    self._names.append(name)
+                    self.person.line("Joined", name, event="joined", name=name)
+                case Left(name, reason):
+                    self._names.remove(name)
+                    self.person.line("Left", f"{name}: {reason}; waiting for another", event="left", name=name)
+                case Frozen():
+                    self.phase("joined")
+                    self.frozen(command)
+                case Compare():
+                    self._compare(command)
+                case Confirmed(name):
+                    self.person.line("Confirmed", name, event="confirmed", name=name)
+                case Finished():
+                    self._finished = command
+                    self.phase("agreed")
+
+    async def _choose(self, opened: Open) -> None:
+        if self.choose is None:
+            raise PeerError("the room was opened by somebody else")
+        program, name = await self.choose(opened, tuple(self._names))
+        await self._obey(self.ceremony.choose(program, name))
+
+    def _compare(self, command: Compare) -> None:
+        everyone = len(command.people) + 1
+        words = "  ".join(command.words)
+        fields: dict[str, object] = {"words": list(command.words), "people": list(command.people)}
+        if command.ask:
+            block = (f"call one another: all {count(everyone)} must see", f"  {words}")
+            self._asking = asyncio.ensure_future(self._ask(command, block, fields))
+        else:
+            self.person.line(
+                "Check", "not asked here (--verify link); the others see", f"  {words}", event="words", **fields
+            )
+            self.phase("checked")
+
+    async def _ask(self, command: Compare, block: tuple[str, ...], fields: dict[str, object]) -> None:
+        people = " and from ".join(command.people)
+        question = f"did you hear these words from {people}?"
+        same = await self.person.ask("Check", *block, question, option="--verify link", event="check", **fields)
+        if not same:
+            raise WordsDiffer(
+                hint=(
+                    "someone may be in the middle; this invitation is spent",
+                    "start again over another network, or bring the people to one room",
+                ),
+            )
+        self.phase("checked")
+        await self._obey(self.ceremony.answer())
+
+    async def _say_goodbye(self, exc: BaseException) -> None:
+        """Best effort: the others learn why, if the room can still be reached."""
+        reason = "interrupted" if isinstance(exc, asyncio.CancelledError) else _reason(exc)
+        posts = [c.body for c in self.ceremony.leave(reason) if isinstance(c, Post)]
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                for body in posts:
+                    await self.mailbox.post(seal(self.key, os.urandom(12), body, CONTEXT))
+        except (TimeoutError, ComityError) as second:
+            exc.add_note(f"the others could not be told: {second!r}")
+
+
+def _reason(exc: BaseException) -> str:
+    """What the others are told: one of core.messages.REASONS."""
+    if isinstance(exc, WordsDiffer):
+        return "words"
+    if isinstance(exc, ProgramDiffers):
+        return "program"
+    if isinstance(exc, UsageError):
+        return "declined"
+    return "protocol" if isinstance(exc, PeerError | VerificationError) else "error"
+
+
+def count(number: int) -> str:
+    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    return words[number] if number < len(words) else str(number)

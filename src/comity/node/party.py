@@ -1,0 +1,221 @@
+"""One party's whole run, host or joiner: from the command line's options to a record.
+
+examine the program -> invitation -> room and ceremony -> session -> run -> record
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from dataclasses import dataclass, field
+
+from comity.core.ceremony import Ceremony
+from comity.core.commands import Finished, Frozen
+from comity.core.identity import Secrets, exchange_public, fingerprint, public_key
+from comity.core.invitation import SECRET_SIZE, Invitation
+from comity.core.manifest import Member, Session
+from comity.core.messages import Open
+from comity.core.program import Program
+from comity.core.record import Record, session_name
+from comity.core.sealing import room_key, room_name
+from comity.errors import PeerError, UsageError
+from comity.interfaces import Rendezvous, Transport
+from comity.links.certificate import make_certificate
+from comity.mpyc_bridge.probe import probe
+from comity.mpyc_bridge.process import ProgramProcess
+from comity.mpyc_bridge.program import FoundProgram, builtin_names, find
+from comity.node.inviting import invite, meeting_place
+from comity.node.meeting import Meeting
+from comity.node.options import Options
+from comity.node.pairs import Pairs
+from comity.node.person import Person
+from comity.node.run import Run
+from comity.node.signals import signal_room
+from comity.node.start import check_secrecy, promise, show_program, usable_transports
+from comity.rendezvous.client import WebRendezvous
+
+INVITE_SECONDS = 3600.0
+"""How long an invitation is good: people find one another within an hour, or make a new one."""
+
+
+@dataclass
+class Party:
+    options: Options
+    person: Person
+    seed: bytes = field(repr=False)  # of the identity
+    record: Record = field(default_factory=lambda: Record(0, 0, 0))
+    _began: float = field(default_factory=time.monotonic)
+    _program: asyncio.Task[ProgramProcess] | None = None
+
+    def phase(self, name: str) -> None:
+        self.record.passed(name, time.monotonic() - self._began)
+
+    # -- host --------------------------------------------------------------------------------------------------------
+
+    async def host(self, found: FoundProgram) -> None:
+        """Raises ComityError for anything but a good end."""
+        options = self.options
+        transports = usable_transports(options)
+        program = await self._examine(found, options.m, options.t)
+        await check_secrecy(options.m, options.t, options, self.person)
+        if options.m == 1:
+            await self._alone(found, transports)
+            return
+        secrets = self._draw()
+        secret = os.urandom(SECRET_SIZE)
+        rooms = frozenset((room_name(secret), signal_room(secret)))
+        async with meeting_place(options, rooms, self._rendezvous_report) as (rendezvous, addresses):
+            invitation = Invitation(secret, fingerprint(public_key(secrets.identity)), addresses)
+            invite(invitation, options.m, self.person)
+            self.phase("invite")
+            opened = Open(options.m, options.t, program, tuple(transports), options.name, options.verify)
+            await self._hold(rendezvous, invitation.secret, secrets, transports, found, opened)
+
+    # -- join --------------------------------------------------------------------------------------------------------
+
+    async def join(self, invitation: Invitation, found: FoundProgram | None) -> None:
+        """`found`: what the joiner named itself; None: the built-in that the host's opening names."""
+        transports = usable_transports(self.options)
+        report = self._rendezvous_report
+        rendezvous = WebRendezvous(invitation.rendezvous, invitation.certificate, report)
+        await self._hold(rendezvous, invitation.secret, self._draw(), transports, found, invitation.host)
+
+    def _rendezvous_report(self, line: str) -> None:
+        self.person.line("Waiting", line, event="rendezvous", text=line)
+
+    async def _choose(self, opened: Open, taken: tuple[str, ...], found: FoundProgram | None) -> FoundProgram:
+        """What a joiner runs, after the host's opening: its own, or the built-in of that name."""
+        if found is not None:
+            return found
+        theirs = opened.program
+        if theirs.name not in builtin_names():
+            raise UsageError(
+                f"{opened.name} runs {theirs.name}, which is not built in",
+                hint="a program is never taken from a peer: name your own copy after the invitation",
+            )
+        return find(theirs.name, theirs.arguments)
+
+    # -- both --------------------------------------------------------------------------------------------------------
+
+    def _draw(self) -> Secrets:
+        return Secrets(self.seed, os.urandom(32), os.urandom(32), os.urandom(32))
+
+    async def _examine(self, found: FoundProgram, m: int, t: int) -> Program:
+        program = await probe(found, m=m, threshold=t)
+        record = self.record
+        record.m, record.t, record.program, record.digest = m, t, program.name, program.digest
+        record.versions = {"python": program.python, **_versions(program)}
+        show_program(program, found.kind == "builtin", self.person)
+        self.phase("start")
+        return program
+
+    async def _hold(
+        self,
+        rendezvous: Rendezvous,
+        secret: bytes,
+        secrets: Secrets,
+        transports: dict[str, Transport],
+        found: FoundProgram | None,
+        host: Open | bytes,
+    ) -> None:
+        options = self.options
+        certificate = make_certificate(secrets.session)
+        ceremony = Ceremony(secrets, certificate, options.name, tuple(transports), options.verify, host)
+        chosen = found
+
+        async def choose(opened: Open, taken: tuple[str, ...]) -> tuple[Program, str]:
+            nonlocal chosen
+            self.phase("invite")
+            chosen = await self._choose(opened, taken, found)
+            self.person.line(
+                "Session",
+                f"from {opened.name}, {opened.m} parties, {opened.verify}",
+                event="session",
+                host=opened.name,
+                parties=opened.m,
+                verify=opened.verify,
+            )
+            program = await self._examine(chosen, opened.m, opened.threshold)
+            if program.digest == opened.program.digest:
+                await check_secrecy(opened.m, opened.threshold, options, self.person)
+            return program, self._distinct_name(taken)
+
+        def frozen(command: Frozen) -> None:
+            self.record.party = command.number
+            if chosen is not None:
+                self._program = asyncio.ensure_future(self._start_program(chosen, command))
+
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._end_program)
+            async with rendezvous.open(room_name(secret)) as mailbox:
+                meeting = Meeting(
+                    ceremony, mailbox, room_key(secret), self.person, INVITE_SECONDS, choose, frozen, self.phase
+                )
+                finished = await meeting.hold()
+                run = await self._make_run(finished, secrets, certificate, transports)
+                await run.go(rendezvous, signal_room(secret))
+
+    def _distinct_name(self, taken: tuple[str, ...]) -> str:
+        """A name that nobody here has yet; one that the person chose is never changed."""
+        name, number = self.options.name, 2
+        while not self.options.name_chosen and name in taken:
+            name, number = f"{self.options.name}-{number}", number + 1
+        return name
+
+    async def _start_program(self, found: FoundProgram, frozen: Frozen) -> ProgramProcess:
+        """Early, while people still compare: importing MPyC overlaps with that. It waits for the session's keys."""
+        m = len(frozen.names)
+        return await ProgramProcess.start(
+            found,
+            number=frozen.number,
+            m=m,
+            threshold=self.record.t,
+            seed=int.from_bytes(frozen.shared[:4], "big"),
+            names=frozen.names,
+            verbose=self.options.verbose,
+        )
+
+    async def _end_program(self) -> None:
+        if self._program is not None:
+            self._program.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                program = await self._program
+                await program.end()
+
+    async def _make_run(
+        self, finished: Finished, secrets: Secrets, certificate: bytes, transports: dict[str, Transport]
+    ) -> Run:
+        session = finished.session
+        names = tuple(member.name for member in session.members)
+        self.record.session, self.record.transport = session_name(session.transcript), session.transport
+        said = promise(names, session.threshold)
+        self.person.line("Agreed", said, event="agreed", names=list(names), threshold=session.threshold)
+        pairs = Pairs.of(session, finished.number, secrets)
+        return await self._with_program(pairs, secrets, certificate, transports[session.transport])
+
+    async def _with_program(self, pairs: Pairs, secrets: Secrets, certificate: bytes, transport: Transport) -> Run:
+        if self._program is None:
+            raise PeerError("the roster never stood")
+        program = await asyncio.shield(self._program)
+        return Run(pairs, secrets, certificate, program, transport, self.options, self.person, self.record, self.phase)
+
+    async def _alone(self, found: FoundProgram, transports: dict[str, Transport]) -> None:
+        secrets, name = self._draw(), self.options.name
+        certificate = make_certificate(secrets.session)
+        keys = public_key(secrets.session), exchange_public(secrets.exchange)
+        me = Member(name, public_key(secrets.identity), *keys, certificate, self.options.verify)
+        session = Session((me,), 0, os.urandom(32), os.urandom(16), "", self.record.digest)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._end_program)
+            frozen = Frozen(0, (name,), os.urandom(32))
+            self._program = asyncio.ensure_future(self._start_program(found, frozen))
+            pairs = Pairs.of(session, 0, secrets)
+            run = await self._with_program(pairs, secrets, certificate, next(iter(transports.values())))
+            self.person.line("Running", "alone", event="running")
+            await run.alone()
+
+
+def _versions(program: Program) -> dict[str, str]:
+    return {k: v for k, v in program.parts.items() if k in ("comity", "mpyc", "numpy", "gmpy2")}

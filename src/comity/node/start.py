@@ -1,0 +1,51 @@
+"""Before the room: what this party would run, what it warns of, and what it can offer."""
+
+from __future__ import annotations
+
+from comity import transports
+from comity.core.program import Program
+from comity.errors import UsageError
+from comity.interfaces import Transport
+from comity.node.meeting import count
+from comity.node.options import Options
+from comity.node.person import Person
+
+
+def usable_transports(options: Options) -> dict[str, Transport]:
+    """What this party offers, made and ready to enter. Raises UsageError for one that cannot be used here."""
+    return {name: transports.make(name, options.settings) for name in options.transports}
+
+
+def promise(names: tuple[str, ...], t: int) -> str:
+    """What the threshold means, in words."""
+    if t == 0:
+        return f"{', '.join(names)}; no secrecy: each of them can learn what the others put in"
+    if t == 1:
+        return f"{', '.join(names)}; any one of them learns nothing more than the result"
+    return f"{', '.join(names)}; any {count(t)} of them together learn nothing more than the result"
+
+
+async def check_secrecy(m: int, t: int, options: Options, person: Person) -> None:
+    """With a threshold of 0 every party could learn every input: ask. Raises UsageError when the person says no."""
+    if t > 0 or m == 1:
+        return
+    why = "with two parties" if m == 2 else "with a threshold of 0"
+    warning = f"no secrecy: {why} each party can learn what the others put in"
+    if options.allow_no_secrecy:
+        person.line("Warning", warning, event="warning", reason="no secrecy")
+        return
+    if not await person.ask("Warning", warning, "go on all the same?", option="--allow-no-secrecy"):
+        raise UsageError("not without secrecy", hint="take three parties or more: --parties 3")
+
+
+def show_program(program: Program, builtin: bool, person: Person) -> None:
+    kind = "built in" if builtin else "yours"
+    arguments = " ".join((program.name, *program.arguments))
+    person.line(
+        "Program",
+        f"{arguments}, {kind}, {program.short}",
+        event="program",
+        name=program.name,
+        arguments=list(program.arguments),
+        digest=program.digest,
+    )
