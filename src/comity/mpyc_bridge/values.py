@@ -106,7 +106,9 @@ def _unpack_objects(kind: int, content: Any, spend: Callable[[int], None]) -> An
     spend(arrays.check_size(shape, len(data), abs(width)))
     flat = arrays.unpack_integers(width, data)
     if kind == _Kind.BINARY:
-        flat = arrays.of_objects([algebra.unpack_polynomial(BinaryPolynomial, item) for item in flat.tolist()])
+        if width < 0:
+            raise Malformed("a polynomial is no number in its range")
+        flat = arrays.of_objects([BinaryPolynomial(item, check=False) for item in flat.tolist()])
     return flat.reshape(shape)
 
 
