@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import chain, repeat
 
@@ -88,7 +88,7 @@ class _WebMailbox:
         self._sent: set[bytes] = set()  # on this connection
         self._bell = Bell()  # rings on whatever changes here
         self._failure: Exception | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._exit = AsyncExitStack()
 
     async def post(self, body: bytes, /) -> int:
         key = key_of(check_body(body))
@@ -125,13 +125,14 @@ class _WebMailbox:
         await self._bell.wait()
 
     async def start(self) -> None:
-        connection = await self._dial(self._patience.start, asyncio.get_running_loop().time())
-        self._task = asyncio.create_task(self._keep(connection))
+        first = await self._dial(self._patience.start, asyncio.get_running_loop().time())
+        self._exit.push_async_callback(first.close)  # should the task end before it runs
+        task = asyncio.create_task(self._keep(first))
+        self._exit.push_async_callback(asyncio.wait, [task])
+        self._exit.callback(task.cancel)
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._exit.aclose()
         self._fail(UsageError("the mailbox was left"))
 
     def _fail(self, failure: Exception) -> None:
@@ -149,13 +150,13 @@ class _WebMailbox:
                 if len(self._log) > before or time() - began > self._patience.steady:
                     good = time()
                 await asyncio.sleep(PAUSES[0])  # a server that welcomes and closes is not to be hammered
-                connection = await self._dial(self._patience.later, good, self._report)
+                connection = await self._dial(self._patience.later, good)
         except Malformed as exc:
             self._fail(PeerError(f"the rendezvous at {connection.address} broke the protocol: {exc.message}"))
         except Exception as exc:  # a bug of ours must reach whoever reads, too
             self._fail(exc)
 
-    async def _dial(self, patience: float, since: float, report: Callable[[str], None] = _silent) -> Connection:
+    async def _dial(self, patience: float, since: float) -> Connection:
         """Try until `patience` seconds after the time `since`, at least once. Raises UnreachableError and others."""
         time = asyncio.get_running_loop().time
         for attempt, pause in enumerate(chain(PAUSES, repeat(PAUSES[-1]))):
@@ -168,17 +169,17 @@ class _WebMailbox:
                     raise _given_up(exc.failures) from exc
             else:
                 if attempt:
-                    report("the rendezvous answers again")
+                    self._report("the rendezvous answers again")
                 return connection
             if not attempt:
-                report(f"the rendezvous does not answer; trying for {patience:.0f} s")
+                self._report(f"the rendezvous does not answer; trying for {patience:.0f} s")
             await asyncio.sleep(pause)
         raise AssertionError("pauses never end")
 
     async def _talk(self, connection: Connection) -> None:
         """Read and post on this connection until it is lost. Raises Malformed and PeerError."""
-        again = self._meet(connection.welcome)
         try:
+            again = self._meet(connection.welcome)
             await first_of(self._listen(connection), self._post_all(connection, again))
         finally:
             await connection.close()

@@ -122,7 +122,7 @@ class Dialler:
             protocols=(wire.SUBPROTOCOL,),
             heartbeat=HEARTBEAT,
             timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT),
-            max_msg_size=wire.MAX_WIRE + 1,  # aiohttp refuses a message of exactly this size
+            max_msg_size=wire.MAX_ENTRY + 1,  # aiohttp refuses a message of exactly this size
             ssl=self._ssl,
         )
         welcomed = False

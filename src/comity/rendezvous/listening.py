@@ -40,16 +40,16 @@ async def open_sockets(addresses: Sequence[Listen]) -> list[socket.socket]:
 
 
 def _bind(family: int | None, host: str, port: int) -> socket.socket:
+    hint = "choose another port from 1 to 65535, or 0 for a free one"
+    if not 0 <= port <= 65535:
+        raise UsageError(f"cannot listen on port {port}: there is no such port", hint=hint)
     try:
         if family is None:
             return _everywhere(port)
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except (OSError, OverflowError) as exc:
-        why = os.strerror(exc.errno).lower() if isinstance(exc, OSError) and exc.errno else "no such port"
-        raise UsageError(
-            f"cannot listen on {host or 'this machine'}, port {port}: {why}",
-            hint="choose another port, or 0 for a free one",
-        ) from exc
+    except OSError as exc:
+        why = os.strerror(exc.errno or 0).lower()
+        raise UsageError(f"cannot listen on {host or 'this machine'}, port {port}: {why}", hint=hint) from exc
 
 
 def _everywhere(port: int) -> socket.socket:

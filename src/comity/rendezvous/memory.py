@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from comity.errors import PeerError
+from comity.errors import PeerError, UsageError
 from comity.interfaces import Mailbox
 from comity.rendezvous.log import check_body
 from comity.rendezvous.rooms import WHY, Reason, Refused, Room, Rooms, check_room
@@ -42,7 +42,7 @@ class _MemoryMailbox:
 
     def _check(self) -> None:
         if self._left:
-            raise PeerError("the mailbox was left")
+            raise UsageError("the mailbox was left")
         if self._room.expired:
             raise PeerError(WHY[Reason.EXPIRED])
 

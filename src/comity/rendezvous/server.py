@@ -80,7 +80,7 @@ class Server:
             sockets = await open_sockets(self._listen)
             for sock in sockets:
                 stack.callback(sock.close)
-            http = web.Server(self._answer, access_log=_SILENT, logger=_SILENT)
+            http = web.Server(self._answer)
             stack.push_async_callback(http.shutdown, CLOSE_TIMEOUT)
             stack.push_async_callback(self._close_members)
             for sock in sockets:
@@ -142,7 +142,7 @@ class Server:
             heartbeat=HEARTBEAT,
             autoping=False,
             compress=False,
-            max_msg_size=wire.MAX_WIRE + 1,  # aiohttp refuses a message of exactly this size
+            max_msg_size=wire.MAX_POST + 1,  # aiohttp refuses a message of exactly this size
         )
         if wire.SUBPROTOCOL not in [o.strip() for o in offered] or not ws.can_prepare(request):
             return _refuse(426, f"this is a rendezvous of comity: it speaks the subprotocol {wire.SUBPROTOCOL}")
@@ -168,7 +168,7 @@ class _Connection(web.RequestHandler):
     """One connection, which counts for its address and must get into a room in time."""
 
     def __init__(self, server: Server, http: web.Server, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(http, loop=loop, logger=_SILENT, access_log=_SILENT)
+        super().__init__(http, loop=loop, logger=_SILENT, access_log=_SILENT, lingering_time=0)
         self._server = server
         self._admitted = False
         self._deadline: asyncio.TimerHandle | None = None

@@ -47,7 +47,7 @@ from comity.core.limits import MAX_BODY
 from comity.rendezvous.rooms import INCARNATION_SIZE
 
 SUBPROTOCOL = "comity.mailbox.1"
-MAX_WIRE = MAX_BODY + 5  # bytes of the largest message: an ENTRY
+MAX_POST, MAX_ENTRY = MAX_BODY + 1, MAX_BODY + 5  # bytes of the largest message to a server and from one
 
 _INCARNATION, _AFTER = re.compile("[0-9a-f]{32}"), re.compile("0|[1-9][0-9]{0,8}")
 _WELCOME, _ENTRY, _REFUSED, _POST = 1, 2, 3, 16
@@ -85,7 +85,7 @@ def from_server(data: bytes) -> Welcome | Entry | Refusal:
     kind, rest = data[:1], data[1:]
     if kind == bytes([_WELCOME]) and len(rest) == INCARNATION_SIZE + 4:
         return Welcome(rest[:INCARNATION_SIZE], _NUMBER.unpack(rest[INCARNATION_SIZE:])[0])
-    if kind == bytes([_ENTRY]) and 4 <= len(rest) <= MAX_BODY + 4:
+    if kind == bytes([_ENTRY]) and 5 <= len(data) <= MAX_ENTRY:
         return Entry(_NUMBER.unpack(rest[:4])[0], rest[4:])
     if kind == bytes([_REFUSED]) and len(rest) == 32:
         return Refusal(rest)
@@ -98,7 +98,7 @@ def post(body: bytes) -> bytes:
 
 def from_member(data: bytes) -> bytes:
     """The body of a POST. Raises Malformed."""
-    if data[:1] != bytes([_POST]) or len(data) > MAX_BODY + 1:
+    if data[:1] != bytes([_POST]) or len(data) > MAX_POST:
         raise Malformed("a member sent a message of another protocol")
     return data[1:]
 
