@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -45,7 +46,20 @@ def sign(seed: bytes, message: bytes) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(seed).sign(message)
 
 
+_P = 2**255 - 19
+_Y8 = int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little")
+_SMALL_ORDER = frozenset({0, 1, _P - 1, _P, _P + 1, _Y8, _P - _Y8})
+"""The y coordinates of edwards25519's points whose order divides 8, in every encoding (RFC 8032, 5.1.3)."""
+
+
+def small_order(key: bytes) -> bool:
+    """Whether anybody can make signatures that hold under this Ed25519 key: OpenSSL lets them pass."""
+    return int.from_bytes(key, "little") & (2**255 - 1) in _SMALL_ORDER
+
+
 def verify(key: bytes, signature: bytes, message: bytes) -> bool:
+    if small_order(key):
+        return False
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
     except (InvalidSignature, ValueError):
@@ -86,29 +100,67 @@ class Secrets:
 
 
 _ALIKE = {
-    **dict(zip(map(ord, "авекмнорстухіјѕԁɡ"), "abekmhopctyxijsdg", strict=True)),  # Cyrillic and phonetic
-    **dict(zip(map(ord, "αβεικνορτυχω"), "abeiknoptuxw", strict=True)),  # Greek
+    **dict(zip(map(ord, "авекмнорстухіјѕԁгпьзһӏԛԝүѵ"), "abekmhopctyxijsdrnbehlqwyv", strict=True)),  # Cyrillic
+    **dict(zip(map(ord, "αβεζηικμνορτυχω"), "abezhikmnoptuxw", strict=True)),  # Greek
+    **dict(zip(map(ord, "ıɪɩɑɡɢʀʏʙʜʟᴀᴄᴅᴇᴊᴋᴍɴᴏᴘꜱᴛᴜᴠᴡᴢꜰ"), "iiiaggrybhlacdejkmnopstuvwzf", strict=True)),  # Latin
+    **dict(zip(map(ord, "ロカニエタトハヘリーチオ"), "口力二工夕卜八へり一千才", strict=True)),
     **dict(zip(map(ord, "01|!5$3@"), "ollls" + "sea", strict=True)),
 }
-"""Letters of other scripts, and digits, that look like a Latin letter."""
+"""Letters, and digits, that look like another one; lower case."""
 
-INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0").union(
+    map(chr, range(0xFE00, 0xFE10)), map(chr, range(0xE0100, 0xE01F0))
+)
 """Letters, marks and symbols that show nothing (Unicode's Default_Ignorable_Code_Point, and the empty Braille cell)."""
+
+_EAST_ASIAN = frozenset({"BOPOMOFO", "CJK", "HANGUL", "HIRAGANA", "IDEOGRAPHIC", "KATAKANA"})
+"""Scripts that one name may mix; all others stand alone, so that no letter is borrowed for its looks."""
+
+_SCRIPTS = _EAST_ASIAN | frozenset(
+    """ARABIC ARMENIAN BENGALI CYRILLIC DEVANAGARI ETHIOPIC GEORGIAN GREEK GUJARATI GURMUKHI HEBREW KANNADA KHMER LAO
+    LATIN MALAYALAM MYANMAR ORIYA SINHALA TAMIL TELUGU THAANA THAI TIBETAN""".split()
+)
+"""Scripts in everyday use, by the first word of their characters' names: the list of UAX #31, table 5. Others hold
+whole alphabets of look-alikes (Cherokee, Lisu, Coptic ...) that no reader expects."""
 
 
 def fold(name: str) -> str:
     """What two names share if a person could take one for the other."""
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold()).translate(_ALIKE)
-    letters = "".join(c for c in plain if c.isalnum())
+    letters = "".join(c for c in plain if c.isalnum() or _vowel(c))
     return letters.replace("rn", "m").replace("vv", "w").replace("i", "l")
+
+
+def _vowel(c: str) -> bool:
+    """A mark that is a letter of its script, as in Devanagari or Thai, and no accent."""
+    return unicodedata.category(c)[0] == "M" and unicodedata.combining(c) == 0
+
+
+def _scripts(name: str) -> set[str]:
+    """Of its letters and of digits other than 0-9; NFKC first, which makes styled letters plain ones."""
+    marked = (
+        c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c)[0] in "LN" and c not in "0123456789"
+    )
+    return {re.split("[ -]", unicodedata.name(c, "?"))[0] for c in marked}
 
 
 def check_name(name: str) -> str:
     """Raises UsageError for a name that could mislead in a line of text."""
-    fine = name.strip() == name and 0 < len(name) <= MAX_NAME and bool(fold(name))
-    if not fine or any(unicodedata.category(c)[0] not in "LNM" and c not in " -_.'" for c in name):
+    if (
+        name.strip() != name
+        or len(name) > MAX_NAME
+        or not fold(name)
+        or any(unicodedata.category(c)[0] not in "LNM" and c not in " -_.'" for c in name)
+        or not INVISIBLE.isdisjoint(unicodedata.normalize("NFKC", name))
+    ):
         raise UsageError(
             f"{name[:MAX_NAME]!r} cannot be a name",
             hint=f"letters, digits, space and -_.' in at most {MAX_NAME} characters",
+        )
+    scripts = _scripts(name)
+    if not scripts <= _SCRIPTS or (len(scripts) > 1 and not scripts <= _EAST_ASIAN):
+        raise UsageError(
+            f"{name!r} cannot be a name: its letters could be taken for others",
+            hint="letters of one everyday script only",
         )
     return name
