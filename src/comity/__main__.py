@@ -1,0 +1,5 @@
+"""python -m comity: the same as the command."""
+
+from comity.cli import main
+
+main()

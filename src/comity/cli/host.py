@@ -1,0 +1,41 @@
+"""comity host: open a session and invite the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from comity.cli import options as shared
+from comity.cli.party import take_part
+from comity.cli.running import run
+from comity.cli.talk import Talk
+from comity.mpyc_bridge.program import find
+
+
+@click.command(context_settings=shared.PROGRAM_LAST)
+@shared.sized
+@click.option(
+    "--rendezvous",
+    multiple=True,
+    metavar="URL",
+    help="Where to meet; repeat it for more addresses of the same server.  [default: in this process]",
+)
+@shared.taking_part
+@shared.module
+@click.argument("program")
+@shared.arguments
+def host(program: str, arguments: tuple[str, ...], module: bool, **values: Any) -> None:
+    """Open a session for PROGRAM and invite the others.
+
+    PROGRAM is a .py file, a module with -m, or a built-in demo. Options stand before it; everything after it belongs
+    to the program.
+    """
+    talking = shared.take_talking(values)
+
+    async def work(talk: Talk) -> None:
+        options = shared.take_options(values, verbose=talking.verbose)
+        found = find(program, arguments, module=module)
+        await take_part(talk, options, lambda party: party.host(found))
+
+    run("host", talking, work)

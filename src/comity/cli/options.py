@@ -1,0 +1,132 @@
+"""Options that several commands share; each has the same name, meaning and help everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from comity.core.identity import check_name
+from comity.core.invitation import check_address
+from comity.core.limits import MAX_PARTIES
+from comity.core.messages import VERIFY
+from comity.errors import UsageError
+from comity.interfaces import Settings
+from comity.node.home import default_name
+from comity.node.options import DEFAULT_TRANSPORTS, GIVE_UP_SECONDS, Options
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+PROGRAM_LAST = {"allow_interspersed_args": False, "ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
+"""Everything after PROGRAM belongs to the program."""
+
+
+@dataclass(frozen=True)
+class Talking:
+    """How a command talks and asks: the arguments of cli.talk.Talk."""
+
+    as_json: bool
+    quiet: bool
+    verbose: bool
+    no_input: bool
+    answers: int | None
+
+
+def _all(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    def apply(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return apply
+
+
+talking = _all(
+    click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stderr instead of text."),
+    click.option("--answers", type=int, metavar="FD", help="Read answers from this descriptor, a line each."),
+    click.option("--no-input", is_flag=True, help="Never ask: a question becomes an error."),
+    click.option("-q", "--quiet", is_flag=True, help="Only errors and questions."),
+    click.option("-v", "--verbose", is_flag=True, help="More detail, and MPyC's own log, on stderr."),
+)
+
+sized = _all(
+    click.option("-n", "--parties", "m", type=click.IntRange(1, MAX_PARTIES), default=3, show_default=True),
+    click.option(
+        "-t", "--threshold", type=click.IntRange(0), help="Any so many together learn nothing.  [default: (n-1)/2]"
+    ),
+)
+
+secrecy = click.option("--allow-no-secrecy", is_flag=True, help="Go on with two parties or a threshold of 0.")
+
+taking_part = _all(
+    click.option("--name", help="How the others see you.  [default: your login name]"),
+    click.option(
+        "--verify",
+        type=click.Choice(VERIFY),
+        default="words",
+        show_default=True,
+        help="words: compare with the others; link: accept whoever holds the invitation.",
+    ),
+    click.option(
+        "--transport", "transports", multiple=True, metavar="NAME", help="How to reach the others.  [default: direct]"
+    ),
+    click.option("--listen", type=click.IntRange(0, 65535), default=0, metavar="PORT", help="A fixed TCP port."),
+    click.option(
+        "--advertise",
+        multiple=True,
+        metavar="ADDRESS[:PORT]",
+        help="An address or name where others reach you; repeat it.",
+    ),
+    secrecy,
+    click.option(
+        "--give-up",
+        type=click.FloatRange(1, 86400),
+        default=GIVE_UP_SECONDS,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to try to reach a party.",
+    ),
+    click.option(
+        "--record",
+        type=click.Path(dir_okay=False, writable=True, path_type=Path),
+        metavar="FILE",
+        help="Append what was measured, one JSON line.",
+    ),
+    talking,
+)
+
+module = click.option("-m", "--module", is_flag=True, help="PROGRAM is the name of a module.")
+arguments = click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+
+
+def take_talking(values: dict[str, Any]) -> Talking:
+    return Talking(**{field.name: values.pop(field.name) for field in fields(Talking)})
+
+
+def take_options(values: dict[str, Any], *, verbose: bool) -> Options:
+    """Options from a command's values; what is left in `values` is the command's own. Raises UsageError."""
+    name, m, threshold = values.pop("name"), values.pop("m", 3), values.pop("threshold", None)
+    if threshold is not None and 2 * threshold >= m:
+        raise UsageError(
+            f"a threshold of {threshold} is too high for {m} parties", hint=f"at most {(m - 1) // 2}: less than half"
+        )
+    verify = values.pop("verify")
+    if verify == "contacts":
+        raise UsageError("contacts are not kept yet", hint="compare words: --verify words")
+    return Options(
+        name=check_name(name) if name else default_name(),
+        name_chosen=bool(name),
+        m=m,
+        threshold=threshold,
+        verify=verify,
+        transports=values.pop("transports") or DEFAULT_TRANSPORTS,
+        settings=Settings(values.pop("listen"), values.pop("advertise")),
+        rendezvous=tuple(check_address(a) for a in values.pop("rendezvous", ())),
+        give_up=values.pop("give_up"),
+        record=values.pop("record"),
+        verbose=verbose,
+        allow_no_secrecy=values.pop("allow_no_secrecy"),
+    )

@@ -1,0 +1,90 @@
+"""Runs a command's work: errors, signals, exit codes, records and reports of bugs in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import NoReturn
+
+from comity.cli.options import Talking
+from comity.cli.talk import Talk
+from comity.core.record import Record
+from comity.errors import ComityError, UsageError
+from comity.node.home import find_home, write_report
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C or SIGTERM, as shells have it."""
+
+
+def run(command: str, talking: Talking, work: Callable[[Talk], Awaitable[int | None]]) -> NoReturn:
+    """Ends the process with the exit code of design.md, section 9."""
+    sys.exit(_run(command, talking, work))
+
+
+def _run(command: str, talking: Talking, work: Callable[[Talk], Awaitable[int | None]]) -> int:
+    talk: Talk | None = None
+
+    async def main() -> int:
+        nonlocal talk
+        talk = Talk(**vars(talking))
+        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if task is not None:
+                loop.add_signal_handler(number, task.cancel)
+        return await work(talk) or 0
+
+    try:
+        with asyncio.Runner() as runner:
+            return runner.run(main())
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        if talk is not None:
+            talk.line("", "interrupted", event="interrupted", exit=INTERRUPTED)
+        return INTERRUPTED
+    except ComityError as exc:
+        return _failed(command, talk, exc)
+    except Exception as exc:
+        return _failed(command, talk, exc)
+
+
+def _failed(command: str, talk: Talk | None, exc: Exception) -> int:
+    """Says it, with a report when it is a bug of ours; returns the exit code."""
+    shown = exc if isinstance(exc, ComityError) else ComityError("a bug of comity")
+    if shown.kind == "bug":
+        try:
+            where = f"please report it with the file {write_report(find_home(), command, exc)}"
+        except UsageError as second:
+            where = second.message
+        shown = ComityError(shown.message, hint=where)
+    (talk or Talk()).error(shown)
+    return shown.exit_code
+
+
+def write_record(path: Path | None, record: Record, exc: BaseException | None) -> None:
+    """Appends the record of a run that ended with `exc`, or well. Raises UsageError when the file cannot be written."""
+    if path is None:
+        return
+    if exc is None:
+        record.outcome, record.error, record.exit = "done", "", 0
+    elif isinstance(exc, ComityError):
+        record.outcome, record.error, record.exit = "error", exc.kind, exc.exit_code
+    elif isinstance(exc, KeyboardInterrupt | asyncio.CancelledError):
+        record.outcome, record.error, record.exit = "error", "interrupted", INTERRUPTED
+    else:
+        record.outcome, record.error, record.exit = "error", "bug", 1
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    record.cpu_seconds = round(record.cpu_seconds + usage.ru_utime + usage.ru_stime, 4)
+    record.node_memory = usage.ru_maxrss * 1024
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(fd, record.line().encode())  # one write, so that parties may share a file
+        finally:
+            os.close(fd)
+    except OSError as second:
+        raise UsageError(f"the record cannot be written to {path}: {second.strerror}") from second

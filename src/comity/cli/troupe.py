@@ -1,0 +1,236 @@
+"""The parties of a demo: processes that run `comity host` and `comity join`, watched and answered for by one parent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from comity.cli.talk import Talk, harmless
+from comity.core.record import PHASES, Record, parse
+from comity.errors import ComityError, UsageError, VerificationError
+from comity.rendezvous.server import Server
+
+NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
+MAX_LINE = 1 << 20
+"""Bytes of one line of a party's output that are kept together."""
+END_SECONDS = 5.0
+"""How long parties may take to leave after they are told to."""
+
+
+def name_of(i: int) -> str:
+    return NAMES[i] if i < len(NAMES) else f"party{i}"
+
+
+@dataclass
+class Player:
+    """One party's process."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    answers: int  # descriptor
+    record: Path
+    words: tuple[str, ...] = ()
+    output: list[bytes] = field(default_factory=list)
+    error: dict[str, Any] | None = None
+
+    def answer(self, line: str) -> None:
+        with suppress(BrokenPipeError):  # it has ended, which its exit code says
+            os.write(self.answers, line.encode() + b"\n")
+
+
+class Troupe:
+    def __init__(
+        self, talk: Talk, m: int, threshold: int | None, transports: tuple[str, ...], program: tuple[str, ...]
+    ) -> None:
+        self._talk, self._m, self._threshold, self._transports, self._program = talk, m, threshold, transports, program
+        self._players: list[Player] = []
+        self._link: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._width = max(len(name_of(i)) for i in range(m))
+        self._compared = False
+
+    async def perform(self) -> int:
+        """The exit code: 0 when every party's was."""
+        async with AsyncExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="comity-demo-")))
+            server = await stack.enter_async_context(Server((("127.0.0.1", 0),)))
+            stack.push_async_callback(self._end)
+            self._talk.line("Starting", f"{self._m} parties on this machine", event="starting", parties=self._m)
+            watching = []
+            options = ["-n", str(self._m), "--rendezvous", f"http://127.0.0.1:{server.port}"]
+            if self._threshold is not None:
+                options += ["-t", str(self._threshold)]
+            host = await self._start(folder, 0, ["host", *options])
+            watching.append(asyncio.create_task(self._watch(host)))
+            if self._m > 1:
+                await asyncio.wait((self._link, watching[0]), return_when=asyncio.FIRST_COMPLETED)
+                if self._link.done():
+                    for i in range(1, self._m):
+                        player = await self._start(folder, i, ["join"])
+                        player.answer(self._link.result())
+                        watching.append(asyncio.create_task(self._watch(player)))
+            codes = await asyncio.gather(*watching)
+            return self._close(codes)
+
+    async def _start(self, folder: Path, i: int, command: list[str]) -> Player:
+        home, record = folder / name_of(i), folder / f"{name_of(i)}.json"
+        home.mkdir()
+        folders = {f"XDG_{kind}_HOME": str(home) for kind in ("DATA", "CONFIG", "STATE")}
+        theirs, ours = os.pipe()
+        os.set_inheritable(theirs, True)
+        common = ["--json", "--name", name_of(i), "--answers", str(theirs), "--record", str(record)]
+        common += ["--allow-no-secrecy", *(o for t in self._transports for o in ("--transport", t))]
+        argv = [sys.executable, "-P", "-m", "comity", command[0], *command[1:], *common]
+        if command[0] == "join":
+            argv.append("-")
+        program = self._program
+        if program[0] == "-m":
+            argv.insert(len(argv) - (command[0] == "join"), "-m")
+            program = program[1:]
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                *program,
+                stdin=None if i == 0 else asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env={**os.environ, **folders},
+                pass_fds=(theirs,),
+                limit=MAX_LINE,
+                process_group=0,  # Ctrl-C reaches the parent alone, which ends them in order
+            )
+        finally:
+            os.close(theirs)
+        player = Player(name_of(i), process, ours, record)
+        self._players.append(player)
+        return player
+
+    async def _watch(self, player: Player) -> int:
+        await asyncio.gather(self._hear(player), self._read(player))
+        return await player.process.wait()
+
+    async def _read(self, player: Player) -> None:
+        """The program's output, labelled."""
+        stream = player.process.stdout
+        while stream is not None and (line := await _line(stream)):
+            player.output.append(line)
+            text = line.rstrip(b"\n").decode(errors="replace")
+            sys.stdout.write(f"{player.name:{self._width}} | {harmless(text)}\n")
+            sys.stdout.flush()
+
+    async def _hear(self, player: Player) -> None:
+        """What the party says on stderr: its events, and whatever its program writes there."""
+        stream = player.process.stderr
+        while stream is not None and (line := await _line(stream)):
+            try:
+                event = json.loads(line)
+                kind = event["event"]
+            except (ValueError, TypeError, KeyError):
+                text = harmless(line.rstrip(b"\n").decode(errors="replace"))
+                self._talk.line("", f"{player.name}: {text}", event="stderr", name=player.name, text=text)
+                continue
+            self._happened(player, kind, event)
+
+    def _happened(self, player: Player, kind: str, event: dict[str, Any]) -> None:
+        host = player is self._players[0]
+        if kind == "invite" and not self._link.done():
+            self._link.set_result(event["link"])
+        elif kind == "check":
+            player.words = tuple(event["words"])
+            self._compare()
+        elif kind == "error":
+            player.error = event
+        elif kind == "program" and host:
+            arguments = " ".join((event["name"], *event["arguments"]))
+            digest = f"{event['digest'][:4]} {event['digest'][4:8]}"
+            self._talk.line("Program", f"{arguments}, {digest}", event="program", digest=event["digest"])
+        elif kind == "warning" and host:
+            self._talk.line("Warning", event["text"], event="warning", text=event["text"])
+        elif kind == "joined" and host:
+            self._talk.line("Joined", event["name"], event="joined", name=event["name"])
+        elif kind == "connected":
+            paths = ", ".join(f"{p['name']} {p['seconds'] * 1000:.1f} ms {p['path']}" for p in event["peers"])
+            self._talk.detail(f"{player.name} connected to {paths}", event="connected", name=player.name)
+        elif kind == "running" and host:
+            self._talk.line("Running", event="running")
+
+    def _compare(self) -> None:
+        """What people do by telephone: all words are the same, or nobody says yes."""
+        words = [player.words for player in self._players]
+        if len(words) < self._m or not all(words) or self._compared:
+            return
+        self._compared = True
+        same = len(set(words)) == 1
+        text = f"{'  '.join(words[0])}   the same at all {self._m}, answered for you" if same else "they differ!"
+        self._talk.line("Check", text, event="check", words=list(words[0]), same=same)
+        for player in self._players:
+            player.answer("y" if same else "n")
+
+    def _close(self, codes: list[int]) -> int:
+        """What people want to know at the end: did it work, do they agree, what took how long."""
+        failed = [(p, code) for p, code in zip(self._players, codes, strict=True) if code]
+        for player, code in failed:
+            error = player.error or {"message": f"ended with code {code}", "hints": []}
+            text = harmless(error["message"])
+            self._talk.line("Failed", f"{player.name}: {text}", event="failed", name=player.name, code=code)
+        if failed:
+            self._raise(failed)
+        outputs = {b"".join(player.output) for player in self._players}
+        agree = len(outputs) == 1
+        said = f"all {self._m} outputs are the same" if agree else "the outputs differ, as this program may want it"
+        self._talk.line("Agree", said, event="agree", same=agree)
+        records = [parse(player.record.read_text()) for player in self._players]
+        self._talk.line("Took", *_timings(records), event="took", phases=[record.phases for record in records])
+        return 0
+
+    def _raise(self, failed: list[tuple[Player, int]]) -> None:
+        """The first cause: a party's own failure rather than what the others say about each other."""
+        order = {1: 0, 6: 1, 3: 2, 2: 3, 5: 4, 4: 5}
+        player, code = min(failed, key=lambda f: order.get(f[1], 9))
+        error = player.error or {"message": f"{player.name} ended with code {code}", "hints": []}
+        kinds: dict[int, type[ComityError]] = {k.exit_code: k for k in (UsageError, VerificationError)}
+        kind = kinds.get(code, type("Other", (ComityError,), {"exit_code": code, "kind": error.get("kind", "peer")}))
+        raise kind(f"at {player.name}: {error['message']}", hint=tuple(error["hints"]))
+
+    async def _end(self) -> None:
+        """Nobody is left behind, whatever happened here."""
+        left = [p for p in self._players if p.process.returncode is None]
+        for player in left:
+            with suppress(ProcessLookupError):
+                player.process.send_signal(signal.SIGTERM)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS):
+                await asyncio.gather(*(p.process.wait() for p in left))
+        for player in self._players:
+            os.close(player.answers)
+            if player.process.returncode is None:
+                player.process.kill()
+                await player.process.wait()
+
+
+def _timings(records: list[Record]) -> tuple[str, ...]:
+    """The slowest party's seconds, phase by phase."""
+    lines, before = [], 0.0
+    for phase in PHASES:
+        ends = [record.phases[phase] for record in records if phase in record.phases]
+        if ends:
+            lines.append(f"{phase:10} {max(0.0, max(ends) - before):7.2f} s")
+            before = max(ends)
+    return tuple(lines)
+
+
+async def _line(stream: asyncio.StreamReader) -> bytes:
+    """The next line, or a piece of one that is too long; empty at the end."""
+    try:
+        return await stream.readuntil(b"\n")
+    except asyncio.IncompleteReadError as exc:
+        return exc.partial
+    except asyncio.LimitOverrunError:
+        return await stream.read(MAX_LINE)
