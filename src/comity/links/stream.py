@@ -193,14 +193,14 @@ class Stream(asyncio.Protocol):
     def _flush(self) -> None:
         self._scheduled = False
         link, transport = self._link, self._transport
-        if self._closing or transport is None:
+        if self._closing:
             self._queue.clear()
             self._waiting = 0
             return
         if link.unacknowledged + self._waiting > self._limit:
             self._fail(PeerError(f"{self.name} does not take its bytes: more than {self._limit} wait"))
             return
-        if not link.open:
+        if transport is None or not link.open:
             return
         while self._waiting and not self._paused:
             transport.write(link.frame(*self._take()))
