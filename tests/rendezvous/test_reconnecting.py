@@ -1,0 +1,287 @@
+"""Connections that break, servers that come back empty, and what members read then."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import pytest
+
+from comity.errors import PeerError, UnreachableError
+from comity.interfaces import Mailbox
+from comity.rendezvous.client import Patience, WebRendezvous
+from comity.rendezvous.rooms import Limits, Rooms
+from comity.rendezvous.server import Server
+
+ROOM = "0a" * 16
+
+
+async def take(mailbox: Mailbox, count: int, after: int = 0) -> list[bytes]:
+    bodies = []
+    async for _, body in mailbox.read(after):
+        bodies.append(body)
+        if len(bodies) == count:
+            break
+    return bodies
+
+
+class Lines:
+    """Takes lines for people; `first` is set with the first one."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.first = asyncio.Event()
+
+    def __call__(self, line: str) -> None:
+        self.lines.append(line)
+        self.first.set()
+
+
+class Power:
+    """A server that can be switched off and on again at the same port, with its rooms or without."""
+
+    def __init__(self) -> None:
+        self.rooms = Rooms()
+        self._stack = AsyncExitStack()
+        self._port = 0
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    async def on(self, rooms: Rooms | None = None) -> None:
+        self.rooms = Rooms() if rooms is None else rooms
+        server = await self._stack.enter_async_context(Server([("127.0.0.1", self._port)], rooms=self.rooms))
+        self._port = server.port
+
+    async def off(self) -> None:
+        await self._stack.aclose()
+
+
+@pytest.fixture
+async def power() -> AsyncIterator[Power]:
+    power = Power()
+    await power.on()
+    yield power
+    await power.off()
+
+
+class Cable:
+    """Passes bytes between members and a server; can be cut, and can be made to swallow what the server says."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._writers: list[asyncio.StreamWriter] = []
+        self.swallows = False
+        self.swallowed = asyncio.Event()
+        self.port = 0
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._target)
+        self._writers += [writer, back]
+        await asyncio.gather(self._pump(reader, back, False), self._pump(there, writer, True))
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: bool) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if answers and self.swallows:
+                    self.swallowed.set()
+                else:
+                    writer.write(data)
+        writer.close()
+
+    def cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    @asynccontextmanager
+    async def plugged(self) -> AsyncIterator["Cable"]:
+        async with await asyncio.start_server(self._serve, "127.0.0.1", 0) as listener:
+            self.port = listener.sockets[0].getsockname()[1]
+            yield self
+            self.cut()
+
+
+async def test_a_lost_acknowledgement_stores_nothing_twice(power: Power) -> None:
+    async with (
+        Cable(int(power.address.rpartition(":")[2])).plugged() as cable,
+        WebRendezvous([f"http://127.0.0.1:{cable.port}"]).open(ROOM) as a,
+        WebRendezvous([power.address]).open(ROOM) as b,
+    ):
+        await a.post(b"before")
+        cable.swallows = True
+        posting = asyncio.ensure_future(a.post(b"acknowledged into nothing"))
+        assert await take(b, 2) == [b"before", b"acknowledged into nothing"]
+        await cable.swallowed.wait()
+        assert not posting.done()
+        cable.swallows = False
+        cable.cut()
+        assert await posting == 2
+        assert await b.post(b"after") == 3
+        assert await take(a, 3) == [b"before", b"acknowledged into nothing", b"after"]
+
+
+async def test_a_cable_that_is_cut_again_and_again_loses_and_doubles_nothing(power: Power) -> None:
+    lines = Lines()
+    async with (
+        Cable(int(power.address.rpartition(":")[2])).plugged() as cable,
+        WebRendezvous([f"http://127.0.0.1:{cable.port}"], report=lines).open(ROOM) as a,
+        WebRendezvous([power.address]).open(ROOM) as b,
+    ):
+        mine = [f"a {i}".encode() for i in range(60)]
+        posting = asyncio.gather(*(a.post(body) for body in mine))
+        reading = asyncio.ensure_future(take(a, 120))
+        for i in range(60):
+            await b.post(f"b {i}".encode())
+            if i % 20 == 10:
+                cable.cut()
+        await posting
+        read = await reading
+        assert read == await take(b, 120)
+        assert [body for body in read if body.startswith(b"a")] == mine
+        assert lines.lines == []  # nothing that a person needs to know
+
+
+async def test_a_server_that_kept_its_rooms_goes_on_where_it_was(power: Power) -> None:
+    lines = Lines()
+    async with WebRendezvous([power.address], report=lines).open(ROOM) as a:
+        await a.post(b"one")
+        rooms = power.rooms
+        await power.off()
+        later = asyncio.ensure_future(a.post(b"two"))
+        await lines.first.wait()
+        await power.on(rooms)
+        assert await later == 2
+        assert await take(a, 2) == [b"one", b"two"]
+    assert lines.lines == ["the rendezvous does not answer; trying for 120 s", "the rendezvous answers again"]
+
+
+async def test_a_server_that_came_back_empty_gets_everything_again_in_its_order(power: Power) -> None:
+    lines = Lines()
+    async with (
+        WebRendezvous([power.address], report=lines).open(ROOM) as a,
+        WebRendezvous([power.address]).open(ROOM) as b,
+    ):
+        for body in (b"question", b"other"):
+            await a.post(body)
+        await take(b, 2)
+        await b.post(b"answer")
+        assert await take(a, 3) == [b"question", b"other", b"answer"]
+        await power.off()
+        unsent = asyncio.ensure_future(a.post(b"unsent"))
+        await power.on()
+        assert await unsent == 4
+        assert await a.post(b"question") == 1  # a body's first position, in what its member has read
+        assert await take(b, 4) == [b"question", b"other", b"answer", b"unsent"]
+        async with WebRendezvous([power.address]).open(ROOM) as late:
+            assert await take(late, 4) == [b"question", b"other", b"answer", b"unsent"]
+        assert "came back empty" in " ".join(lines.lines)
+
+
+async def test_a_member_that_read_less_does_not_put_answers_before_questions(power: Power) -> None:
+    """a read everything, b only the beginning; whoever comes back first, the new log keeps causes before effects."""
+    async with AsyncExitStack() as stack:
+        boxes = [await stack.enter_async_context(WebRendezvous([power.address]).open(ROOM)) for _ in range(5)]
+        rng = random.Random(7)
+        knew: dict[bytes, set[bytes]] = {}
+        for turn in range(4):
+            for step in range(10):
+                box = rng.choice(boxes)
+                seen = set(await take(box, sum(1 for _ in knew))) if knew else set()
+                body = f"{turn} {step}".encode()
+                knew[body] = seen
+                await box.post(body)
+            await power.off()
+            lost = [asyncio.ensure_future(box.post(f"{turn} unsent {i}".encode())) for i, box in enumerate(boxes)]
+            knew |= {f"{turn} unsent {i}".encode(): set(knew) for i in range(len(boxes))}
+            await power.on()
+            await asyncio.gather(*lost)
+            async with WebRendezvous([power.address]).open(ROOM) as late:
+                order = await take(late, len(knew))
+                for body, causes in knew.items():
+                    if "unsent" not in body.decode():
+                        assert causes <= set(order[: order.index(body)])
+                for box in boxes:
+                    assert sorted(await take(box, len(knew))) == sorted(order)
+
+
+async def test_who_cannot_reach_a_server_again_gives_up(power: Power) -> None:
+    lines = Lines()
+    rendezvous = WebRendezvous([power.address], report=lines, patience=Patience(later=0.3))
+    async with rendezvous.open(ROOM) as a:
+        await a.post(b"one")
+        reading = asyncio.ensure_future(take(a, 2))
+        await power.off()
+        with pytest.raises(UnreachableError, match="connection refused") as given_up:
+            await reading
+        assert given_up.value.hints
+        with pytest.raises(UnreachableError):
+            await a.post(b"two")
+        assert await take(a, 1) == [b"one"]  # what was read stays readable
+    assert lines.lines == ["the rendezvous does not answer; trying for 0 s"]
+
+
+async def test_who_finds_no_server_at_the_start_says_which_addresses_were_tried(unused_tcp_port: int) -> None:
+    address = f"http://127.0.0.1:{unused_tcp_port}"
+    lines = Lines()
+    rendezvous = WebRendezvous([address, "http://no-such-name.invalid"], report=lines, patience=Patience(start=0.1))
+    with pytest.raises(UnreachableError, match=f"{address}: connection refused.*no-such-name.invalid: no such name"):
+        async with rendezvous.open(ROOM):
+            pass
+
+
+async def test_a_server_that_starts_late_is_found(unused_tcp_port: int) -> None:
+    lines = Lines()
+    rendezvous = WebRendezvous([f"http://127.0.0.1:{unused_tcp_port}"], report=lines)
+    async with AsyncExitStack() as stack:
+        opening = asyncio.ensure_future(stack.enter_async_context(rendezvous.open(ROOM)))
+        await lines.first.wait()
+        async with Server([("127.0.0.1", unused_tcp_port)]):
+            assert await (await opening).post(b"x") == 1
+            await stack.aclose()
+    assert lines.lines == ["the rendezvous does not answer; trying for 30 s", "the rendezvous answers again"]
+
+
+async def test_the_first_address_that_answers_wins(power: Power, unused_tcp_port: int) -> None:
+    silent: list[asyncio.StreamWriter] = []
+    async with await asyncio.start_server(lambda reader, writer: silent.append(writer), "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        addresses = [f"http://127.0.0.1:{unused_tcp_port}", f"ws://127.0.0.1:{port}", power.address]
+        time = asyncio.get_running_loop().time
+        began = time()
+        async with WebRendezvous(addresses).open(ROOM) as a:
+            assert await a.post(b"x") == 1
+        assert time() - began < 5  # far less than the silent one's time-out
+        assert len(silent) == 1
+        silent[0].close()
+
+
+async def test_an_expired_room_ends_its_mailboxes() -> None:
+    now = 0.0
+    rooms = Rooms(Limits(life=100), clock=lambda: now)
+    async with (
+        Server([("127.0.0.1", 0)], rooms=rooms) as server,
+        WebRendezvous([f"http://127.0.0.1:{server.port}"]).open(ROOM) as a,
+    ):
+        await a.post(b"x")
+        now = 100.0
+        rooms.sweep()
+        with pytest.raises(PeerError, match="the room has expired"):
+            await take(a, 2)
+
+
+async def test_a_room_forgotten_while_its_member_was_away_is_filled_again(power: Power) -> None:
+    now = 0.0
+    rooms = Rooms(Limits(memory=60), clock=lambda: now)
+    await power.off()
+    await power.on(rooms)
+    lines = Lines()
+    async with WebRendezvous([power.address], report=lines).open(ROOM) as a:
+        await a.post(b"x")
+        await power.off()
+        now = 61.0
+        await power.on(rooms)
+        assert await a.post(b"y") == 2
+        assert [body for _, body in rooms.enter(ROOM).log.items()] == [b"x", b"y"]
+    assert lines.lines[-1] == "the rendezvous came back empty; posting 1 messages again"
