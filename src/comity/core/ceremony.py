@@ -12,6 +12,7 @@ them. That makes the rules short:
 4. Nothing is tried again after a reveal: the invitation is spent (`Ceremony.spent`), and people are told.
 5. Words are shown only after everyone signed the same transcript T; no channel is dialled before everyone confirmed.
 6. Nothing is taken from the host's word: each party derives the manifest from OPEN and the HELLOs by itself.
+7. Nothing of another session counts: OPEN holds a fresh key of the host, HELLO, ROSTER and LEAVE the hash of OPEN.
 
     OPEN     host  what is to run, with how many, and what the host demands
     HELLO    each  keys, name, what I run, and a commitment to a nonce
@@ -21,14 +22,15 @@ them. That makes the rules short:
     CONFIRM  each  signature over T, after the person compared the words
     LEAVE    each  with a reason, at any time
 
-After an exception the ceremony has ended and stays so: every later call raises Ended. What is to be done stands in the
-commands that each call returns, in order. Built after ZRTP (RFC 6189) and SafeSlinger; the diagram in docs/protocol.md
-is made from TABLE.
+After an exception from `receive` the ceremony has ended and stays so: every later call raises Ended. `choose` and
+`answer` either do what they say or change nothing. What is to be done stands in the commands that each call returns, in
+order. Built after ZRTP (RFC 6189) and SafeSlinger; docs/ceremony-diagram.md is made from TABLE.
 """
 
 from __future__ import annotations
 
 import enum
+from dataclasses import replace
 
 from comity.core import messages
 from comity.core.commands import Command, Compare, Confirmed, Finished, Frozen, Joined, Left, Opened, Post
@@ -38,7 +40,7 @@ from comity.core.limits import MAX_ENVELOPES
 from comity.core.manifest import Session
 from comity.core.messages import Envelope, Hello, Open
 from comity.core.program import Program
-from comity.core.roster import CHEAT, Opening, check_distinct, check_program, check_roster, check_transport
+from comity.core.roster import CHEAT, Opening, check_distinct, check_host, check_program, check_roster, check_transport
 from comity.core.words import check_words
 from comity.errors import PeerError, ProgramDiffers, VerificationError, WordsDiffer
 
@@ -96,14 +98,17 @@ class Ceremony:
         self._secrets, self._certificate, self._transports, self._verify = secrets, certificate, transports, verify
         self._name = name
         self._me = public_key(secrets.identity)
-        self._mine = host if isinstance(host, Open) else None
+        fresh = public_key(secrets.session)
+        self._mine = replace(host, session_key=fresh) if isinstance(host, Open) else None
         self._host = fingerprint(self._me) if isinstance(host, Open) else host
         self._program: Program | None = None
+        self._opens = b""  # H(OPEN), as soon as I know it
         self._said = b""  # my HELLO
         self._seen: set[tuple[str, bytes]] = set()  # (type, sender): rule 1
         self._count = 0
         self._opening: Opening | None = None
         self._hellos: dict[bytes, Hello] = {}  # by identity, in order of arrival
+        self._gone: set[bytes] = set()  # who left before the roster
         self._proposed: tuple[Hello, ...] = ()
         self._roster: tuple[Hello, ...] = ()
         self._frozen: Envelope | None = None
@@ -118,24 +123,27 @@ class Ceremony:
         """The host posts OPEN; a joiner only reads."""
         if self._mine is None:
             return []
-        return [self._post("open", self._mine.body())]
+        opening = messages.make("open", self._secrets.identity, self._mine.body())
+        self._opens = opening.digest
+        return [Post(opening.raw)]
 
     def choose(self, program: Program, name: str = "") -> list[Command]:
         """A joiner says what it runs, perhaps under another name. A difference is an error once all could see it."""
-        if name:
-            self._name = name
-        self._step("choose")
-        self._program = program
+        after = self._after("choose")
+        if self._me in self._hellos:  # of an earlier process of mine, or of a thief: a second one would end it for all
+            raise VerificationError(
+                "your identity is in this room already", hint="end the other comity, or wait until it has left"
+            )
         hello = messages.make_hello(
             self._secrets,
-            open_digest=self._opened.envelope.digest,
-            name=self._name,
+            open_digest=self._opens,
+            name=name or self._name,
             program=program,
             transports=self._transports,
             verify=self._verify,
             certificate=self._certificate,
         )
-        self._said = hello.envelope.raw
+        self.state, self._program, self._said = after, program, hello.envelope.raw
         return [Post(self._said)]
 
     def receive(self, raw: bytes) -> list[Command]:
@@ -150,6 +158,8 @@ class Ceremony:
             if envelope.type == "leave":
                 return self._leave(envelope)
             if (envelope.type, envelope.sender) in self._seen:
+                if envelope.sender == self._me:
+                    raise self._usurped(envelope)
                 raise PeerError(f"{self._who(envelope)} sent {envelope.type.upper()} twice", hint=CHEAT)
             self._seen.add((envelope.type, envelope.sender))
             if envelope.type not in TABLE[self.state]:
@@ -170,15 +180,15 @@ class Ceremony:
 
     def answer(self) -> list[Command]:
         """The person compared the words with everyone and they match."""
-        self._step("answer")
+        self._after("answer")
         others = [i for i in range(len(self._roster)) if i != self._index(self._me)]
-        return self._confirm("words", others)
+        return self._confirm(self._verify, others)
 
     def leave(self, reason: str) -> list[Command]:
         """End it, and tell the others why: one of messages.REASONS."""
-        told = self.state is not State.DONE and self._opening is not None
+        told = self.state is not State.DONE and self._opens
         self.state = State.ENDED
-        return [self._post("leave", {"open": self._opened.envelope.digest.hex(), "reason": reason})] if told else []
+        return [self._post("leave", {"open": self._opens.hex(), "reason": reason})] if told else []
 
     @property
     def spent(self) -> bool:
@@ -187,7 +197,9 @@ class Ceremony:
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """The names of those whose message is missing; empty before the roster stands."""
+        """The names of those whose message is missing; empty before the roster stands and when all is done."""
+        if self.state is State.DONE:
+            return ()
         return tuple(h.member.name for h in self._roster if h.member.identity not in self._voted)
 
     # -- messages ----------------------------------------------------------------------------------------------------
@@ -199,10 +211,11 @@ class Ceremony:
                 hint="ask the host for a new invitation, over another channel",
             )
         opened = messages.read_open(envelope)
-        self._opening = Opening(envelope, opened)
+        changed = self._mine is not None and envelope.digest != self._opens
+        self._opening, self._opens = Opening(envelope, opened), envelope.digest
         self.state = State.CHOOSING
         if self._mine is not None:
-            if opened != self._mine:
+            if changed:
                 raise VerificationError("the rendezvous changed what you opened", hint=CHEAT)
             return self.choose(self._mine.program)
         return [Opened(opened)]
@@ -210,31 +223,33 @@ class Ceremony:
     def _on_hello(self, envelope: Envelope) -> list[Command]:
         opening = self._opened
         hello = messages.read_hello(envelope)
-        name, own = hello.member.name, envelope.sender == self._me
-        if hello.open != opening.envelope.digest:
+        name, own = hello.member.name, envelope.raw == self._said
+        if hello.open != self._opens:
             raise VerificationError(f"{name} answers another opening than this one", hint=CHEAT)
-        if own and envelope.raw != self._said:
-            raise VerificationError("somebody uses your identity in this room", hint=CHEAT)
-        if own and self._program is not None:  # only now, so that the others can name the difference too
+        if envelope.sender == opening.envelope.sender:
+            check_host(opening, hello)
+        differs = hello.program.digest != opening.open.program.digest
+        if self._program is not None and (own or differs):  # my difference first, but once the others could see it too
             check_program(self._program, opening.open.program, opening.open.name)
         check_program(opening.open.program, hello.program, name)
         if len(self._hellos) < opening.open.m:
             check_distinct((*self._hellos.values(), hello))
         self._hellos[envelope.sender] = hello
-        commands: list[Command] = [] if own else [Joined(name)]
+        commands: list[Command] = [] if envelope.sender == self._me else [Joined(name)]
         if self._mine is not None and not self._proposed and len(self._hellos) == opening.open.m:
             self._proposed = tuple(self._hellos.values())
             check_transport(opening, self._proposed)
             seed = self._secrets.identity
-            roster = messages.make_roster(seed, opening.envelope.digest, opening.open, self._proposed)
+            roster = messages.make_roster(seed, self._opens, opening.open, self._proposed)
             commands.append(Post(roster.raw))
         return commands
 
     def _on_roster(self, envelope: Envelope) -> list[Command]:
         if fingerprint(envelope.sender) != self._host:
             raise VerificationError(f"{self._who(envelope)}, who is not the host, sent a roster", hint=CHEAT)
+        said = {k: h for k, h in self._hellos.items() if k != self._me or h.envelope.raw == self._said}
         program = self._program or self._opened.open.program
-        self._roster = check_roster(envelope, self._opened, self._hellos, self._me, program)
+        self._roster = check_roster(envelope, self._opened, said, self._gone, self._me, program)
         self._frozen = envelope
         self._enter(State.REVEALING)
         names = tuple(h.member.name for h in self._roster)
@@ -280,7 +295,7 @@ class Ceremony:
         if how != hello.member.verify or verified != due:
             raise PeerError(f"{name} confirmed otherwise than it had said it would", hint=CHEAT)
         if envelope.sender == self._me and not self._answered:
-            raise VerificationError("somebody confirmed in your name", hint=CHEAT)
+            raise self._usurped(envelope)
         commands: list[Command] = [] if envelope.sender == self._me else [Confirmed(name)]
         if self._complete(envelope):
             self._enter(State.DONE)
@@ -289,29 +304,35 @@ class Ceremony:
 
     def _leave(self, envelope: Envelope) -> list[Command]:
         opening, reason = messages.read_leave(envelope)
-        known = self._opening is not None and opening == self._opening.envelope.digest
-        if not known or self.state is State.DONE or envelope.sender == self._me:
+        if self._opening is None or opening != self._opens or self.state is State.DONE:
             return []
-        name = self._who(envelope)
+        name, own = self._who(envelope), envelope.sender == self._me
         hello = self._hellos.get(envelope.sender)
-        if envelope.sender == self._opened.envelope.sender or hello in (self._roster or self._proposed):
+        bound = envelope.sender == self._opening.envelope.sender or hello in (self._roster or self._proposed)
+        if own and (bound or (hello is not None and hello.envelope.raw == self._said)):
+            raise self._usurped(envelope)
+        if bound:
             raise left(name, reason, spent=self.spent)
         if hello is None or self._roster:
             return []  # nobody of ours
         del self._hellos[envelope.sender]
         self._seen.discard(("hello", envelope.sender))
-        return [Left(name, _REASONS[reason])]
+        self._gone.add(envelope.sender)
+        return [] if own else [Left(name, _REASONS[reason])]
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
     def _post(self, kind: str, body: dict[str, object]) -> Post:
         return Post(messages.make(kind, self._secrets.identity, body).raw)
 
-    def _step(self, own: str) -> None:
-        """One of our own moves. Raises Ended when it comes too late."""
+    def _after(self, own: str) -> State:
+        """The state after one of our own moves. Raises Ended when it comes too early or too late."""
         if own not in TABLE[self.state]:
             raise Ended
-        self.state = TABLE[self.state][own]
+        return TABLE[self.state][own]
+
+    def _usurped(self, envelope: Envelope) -> VerificationError:
+        return VerificationError(f"somebody sent {envelope.type.upper()} in your name", hint=CHEAT)
 
     def _enter(self, state: State) -> None:
         self.state = state
@@ -377,9 +398,7 @@ def left(name: str, reason: str, *, spent: bool) -> PeerError | VerificationErro
     """Somebody's LEAVE, as the error that it is to the others."""
     hints = ("this invitation is spent: start again with a new one",) if spent else ("start again",)
     if reason == "words":
-        return WordsDiffer(
-            f"{name} says that the words did not match", hint=("someone may be in the middle", *hints)
-        )
+        return WordsDiffer(f"{name} says that the words did not match", hint=("someone may be in the middle", *hints))
     if reason == "program":
         return ProgramDiffers(f"{name} left: the programs differ", hint=hints)
     return PeerError(f"{name} left: {_REASONS[reason]}", hint=hints)

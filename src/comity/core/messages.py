@@ -77,6 +77,7 @@ class Open:
     transports: tuple[str, ...]  # in the order the host prefers
     name: str
     verify: str
+    session_key: bytes = b""  # the host's, 32 bytes, set by its ceremony: so no two openings are the same
 
     def body(self) -> dict[str, Any]:
         return {
@@ -87,6 +88,7 @@ class Open:
             "transports": list(self.transports),
             "name": self.name,
             "verify": self.verify,
+            "session_key": self.session_key.hex(),
         }
 
 
@@ -104,6 +106,7 @@ def read_open(envelope: Envelope) -> Open:
         fields.texts("transports", MAX_TRANSPORTS, 32),
         _name(fields, "OPEN"),
         fields.choice("verify", VERIFY),
+        fields.data("session_key", 32),
     )
     fields.end()
     return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from comity.core import messages
+from comity.core.encoding import encode
 from comity.core.identity import fingerprint, fold
 from comity.core.messages import Envelope, Hello, Open
 from comity.core.program import Program
@@ -51,6 +52,13 @@ def check_distinct(hellos: tuple[Hello, ...]) -> None:
                 raise VerificationError(f"{b.name} and {a.name} made the same commitment", hint=CHEAT)
 
 
+def check_host(opening: Opening, hello: Hello) -> None:
+    """Raises VerificationError when the host joins as another than people were shown when it opened the room."""
+    said, member = opening.open, hello.member
+    if (said.name, said.verify, said.session_key) != (member.name, member.verify, member.session_key):
+        raise VerificationError(f"{said.name} opened the room as another than it joined as", hint=CHEAT)
+
+
 def check_transport(opening: Opening, hellos: tuple[Hello, ...]) -> None:
     if not messages.manifest_of(opening.open, hellos).transport:
         offers = "; ".join(f"{h.member.name}: {', '.join(h.transports)}" for h in hellos)
@@ -58,11 +66,12 @@ def check_transport(opening: Opening, hellos: tuple[Hello, ...]) -> None:
 
 
 def check_roster(
-    envelope: Envelope, opening: Opening, said: dict[bytes, Hello], me: bytes, program: Program
+    envelope: Envelope, opening: Opening, said: dict[bytes, Hello], gone: set[bytes], me: bytes, program: Program
 ) -> tuple[Hello, ...]:
     """The parties of a ROSTER, in the order of their numbers.
 
-    `said`: the HELLOs that stand in the log before it, by identity. Raises ComityError.
+    `said`: the HELLOs that stand in the log before it, by identity; `gone`: the identities that left before it.
+    Raises ComityError.
     """
     digest, hellos, manifest = messages.read_roster(envelope)
     m = opening.open.m
@@ -75,6 +84,8 @@ def check_roster(
     for hello in hellos:
         seen = said.get(hello.member.identity)
         if seen is None or seen.envelope.raw != hello.envelope.raw:
+            if hello.member.identity in gone:  # LEAVE and ROSTER crossed on their way: nobody cheats
+                raise PeerError(f"{hello.member.name} left as the roster was made", hint="start again")
             whose = "you" if hello.member.identity == me else hello.member.name
             raise VerificationError(f"the roster holds a HELLO that {whose} did not say here", hint=CHEAT)
         check_program(program, hello.program, hello.member.name)
@@ -82,7 +93,7 @@ def check_roster(
     host = fingerprint(opening.envelope.sender)
     if not any(fingerprint(h.member.identity) == host for h in hellos):
         raise VerificationError("the roster does not hold the host", hint=CHEAT)
-    if manifest != messages.manifest_of(opening.open, hellos).to_dict():
+    if encode(manifest) != encode(messages.manifest_of(opening.open, hellos).to_dict()):  # 1 is not True
         raise VerificationError("the host's manifest is not what was said", hint=CHEAT)
     check_transport(opening, hellos)
     return hellos

@@ -1,0 +1,459 @@
+"""How honest people become a session, and how they part. Cheats: tests/attacks/test_ceremony_attacks.py."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.core.log import SANTA, Party, Room, certificate, figure, in_order, meet, other, secrets_of
+
+from comity.core import messages
+from comity.core.ceremony import TABLE, Ceremony, Ended, State, left
+from comity.core.commands import Frozen, Joined
+from comity.core.encoding import digest
+from comity.core.messages import REASONS
+from comity.core.words import check_words
+from comity.errors import (
+    ComityError,
+    PeerError,
+    ProgramDiffers,
+    UnreachableError,
+    UsageError,
+    VerificationError,
+    WordsDiffer,
+)
+
+
+def ended(party: Party, kind: type[ComityError], *pieces: str) -> None:
+    assert type(party.error) is kind and party.ceremony.state is State.ENDED and party.session is None
+    assert all(piece in party.error.message for piece in pieces), party.error.message
+
+
+# -- how it goes well ------------------------------------------------------------------------------------------------
+
+
+def test_three_strangers_become_a_session() -> None:
+    room, parties = meet("alice", "bob", "carol")
+    room.run()
+    room.compare()
+    room.run()
+    assert room.figure == figure("""
+        alice OPEN
+        alice HELLO
+        bob HELLO
+        carol HELLO
+        alice ROSTER
+        alice REVEAL
+        bob REVEAL
+        carol REVEAL
+        alice AGREE
+        bob AGREE
+        carol AGREE
+        alice CONFIRM
+        bob CONFIRM
+        carol CONFIRM
+    """)
+    assert all(party.done for party in parties)
+
+
+def test_what_one_of_them_hears_and_does() -> None:
+    room, (_, bob, _) = meet("alice", "bob", "carol")
+    room.run()
+    room.compare()
+    room.run()
+    assert "\n".join(bob.story) == figure("""
+        alice OPEN     opened by alice, post HELLO
+        alice HELLO    alice joined
+        bob HELLO
+        carol HELLO    carol joined
+        alice ROSTER   I am 1 of alice bob carol, post REVEAL
+        alice REVEAL
+        bob REVEAL
+        carol REVEAL   post AGREE
+        alice AGREE
+        bob AGREE
+        carol AGREE    compare with alice carol
+        alice CONFIRM  alice confirmed
+        bob CONFIRM
+        carol CONFIRM  carol confirmed, a session, I am 1
+    """)
+
+
+def test_the_host_hears_what_it_opened_and_makes_the_roster() -> None:
+    room, (alice, _) = meet("alice", "bob")
+    room.run()
+    assert "\n".join(alice.story[:4]) == figure("""
+        alice OPEN     post HELLO
+        alice HELLO
+        bob HELLO      bob joined, post ROSTER
+        alice ROSTER   I am 0 of alice bob, post REVEAL
+    """)
+
+
+@settings(max_examples=40)
+@given(st.integers(2, 4), st.integers(0, 2**32))
+def test_at_any_speeds_they_hold_one_session_and_saw_the_same_words(m: int, seed: int) -> None:
+    room, parties = meet(*"abcde"[:m])
+    room.run(seed)
+    assert len({p.words for p in parties}) == 1 and not any(p.done for p in parties)
+    room.compare()
+    room.run(seed)
+    assert all(p.done for p in parties)
+    assert len({(p.session.transcript, p.session.members) for p in parties if p.session}) == 1
+    assert in_order(room.log(), "open", "hello", "roster", "reveal", "agree", "confirm")
+
+
+def test_a_session_is_what_opening_hellos_and_nonces_say() -> None:
+    room, parties = meet("alice", "bob", "carol")
+    room.run(3)
+    room.compare()
+    room.run(3)
+    log = room.log()
+    said = {kind: [e for e in log if e.type == kind] for kind in TABLE[State.GATHERING] | {"open": 0, "reveal": 0}}
+    hellos = [messages.read_hello(e) for e in said["hello"]]
+    nonces = {e.sender: messages.read_reveal(e)[1] for e in said["reveal"]}
+    t = digest("transcript", said["open"][0].raw, said["roster"][0].raw, *(nonces[h.member.identity] for h in hellos))
+    for party in parties:
+        assert party.session and party.session.transcript == t and party.words == check_words(t)
+        assert party.session.members == tuple(h.member for h in hellos)
+        assert (party.session.threshold, party.session.transport) == (1, "direct")
+        assert party.session.program_digest == SANTA.digest and len(party.session.tag) == 16
+        assert [h.member.identity for h in hellos].index(party.key) == next(
+            c.number for c in party.told if isinstance(c, Frozen)
+        )
+
+
+def test_fresh_keys_give_another_session_to_the_same_people() -> None:
+    sessions = []
+    for number in (0, 1):
+        room, (alice, bob) = meet("alice", "bob", session=number)
+        room.run()
+        room.compare()
+        room.run()
+        sessions.append(alice.session)
+        assert bob.session == alice.session
+    assert sessions[0] and sessions[1]
+    assert sessions[0].transcript != sessions[1].transcript and sessions[0].tag != sessions[1].tag
+
+
+def test_whoever_accepts_the_invitation_is_not_asked() -> None:
+    room, parties = meet("alice", "bob", "carol", verify="link")
+    room.run()
+    assert all(p.done for p in parties)
+    assert "carol AGREE    do not compare with alice carol, post CONFIRM" in parties[1].story
+
+
+def test_each_demands_for_itself_how_to_verify() -> None:
+    room = Room()
+    alice, bob = room.host("alice", 2, verify="link"), room.join("bob")
+    room.run()
+    assert not alice.done and alice.ceremony.waiting == ("bob",) and bob.ceremony.waiting == ("bob",)
+    bob.answer(True)
+    room.flush(bob)
+    room.run()
+    assert alice.done and bob.done and alice.session
+    assert [m.verify for m in alice.session.members] == ["link", "words"]
+
+
+def test_who_knows_the_others_keys_confirms_so() -> None:
+    room, (alice, bob) = meet("alice", "bob", verify="contacts")
+    room.run()
+    assert bob.compare and not bob.compare.ask
+    for party in (alice, bob):
+        party.answer(True)
+        room.flush(party)
+    room.run()
+    assert alice.done and bob.done and messages.read_confirm(bob.said("confirm"))[1:] == ("contacts", (0,))
+
+
+def test_a_joiner_may_take_another_name() -> None:
+    room = Room()
+    alice, bob = room.host("alice", 2), room.join("alice", secrets=secrets_of("bob"))
+    bob.choose = lambda _: (SANTA, "alice too")
+    room.run()
+    assert bob.compare and alice.compare and alice.compare.people == ("alice too",)
+
+
+def test_the_transport_is_the_hosts_first_that_all_can_use() -> None:
+    room = Room()
+    alice, bob = room.host("alice", 2), room.join("bob", transports=("webrtc", "relay"))
+    room.run()
+    room.compare()
+    room.run()
+    assert alice.session and alice.session.transport == "relay" and bob.session == alice.session
+
+
+# -- whom one waits for, and when the invitation is spent --------------------------------------------------------------
+
+
+def test_one_waits_for_those_whose_message_is_missing() -> None:
+    room, (alice, bob, carol) = meet("alice", "bob", "carol")
+    carol.instead = {"reveal": lambda _: []}
+    room.run()
+    assert alice.ceremony.waiting == bob.ceremony.waiting == ("carol",)
+    room.post(carol.said("reveal").raw)
+    room.run()
+    assert alice.ceremony.waiting == ("alice", "bob", "carol")
+    room.compare()
+    room.run()
+    assert all(p.done and p.ceremony.waiting == () for p in (alice, bob, carol))
+
+
+def test_an_invitation_is_spent_once_a_nonce_is_out() -> None:
+    room, (alice, bob) = meet("alice", "bob")
+    for party in (alice, bob):
+        party.read()
+        room.flush(party)
+    assert bob.ceremony.waiting == () and not bob.ceremony.spent and not alice.ceremony.spent
+    room.run()
+    assert bob.ceremony.spent and alice.ceremony.spent
+
+
+# -- how people part ---------------------------------------------------------------------------------------------------
+
+
+def test_who_leaves_before_the_roster_makes_place_for_another() -> None:
+    room = Room()
+    alice, bob = room.host("alice", 3), room.join("bob")
+    room.run()
+    bob.leave("interrupted")
+    room.flush(bob)
+    room.run()
+    assert alice.story[-1] == "bob LEAVE      bob left: interrupted"
+    carol, dave = room.join("carol"), room.join("dave")
+    room.run()
+    room.compare(alice, carol, dave)
+    room.run()
+    assert alice.done and alice.session and [m.name for m in alice.session.members] == ["alice", "carol", "dave"]
+    assert bob.ceremony.state is State.ENDED
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_who_left_before_the_roster_may_come_back(seed: int) -> None:
+    room = Room()
+    alice, bob = room.host("alice", 3), room.join("bob")
+    room.run(seed)
+    bob.leave("interrupted")
+    room.flush(bob)
+    again = room.join("bob", secrets=secrets_of("bob", 7))  # the same identity, a new process
+    carol = room.join("carol")
+    room.run(seed)
+    room.compare(alice, again, carol)
+    room.run(seed)
+    assert alice.done and again.done and carol.done and again.session == alice.session
+    assert Joined("bob") not in again.told
+
+
+def test_who_is_still_in_the_room_cannot_come_a_second_time() -> None:
+    room, (alice, bob, _) = meet("alice", "bob", "carol")
+    bob.instead = {"leave": lambda _: []}
+    for party in (alice, bob) * 3:
+        party.read()
+        room.flush(party)
+    again = room.join("bob", secrets=secrets_of("bob", 7))
+    again.choose = None  # her person is still thinking
+    while again.inbox:
+        again.read()
+    with pytest.raises(VerificationError, match="your identity is in this room already"):
+        again.ceremony.choose(SANTA)
+    assert again.ceremony.state is State.CHOOSING and not again.posts
+
+
+def test_a_leave_while_the_roster_is_on_its_way_is_nobodys_cheat() -> None:
+    room, (alice, bob, carol) = meet("alice", "bob", "carol")
+    for party in (alice, bob, carol):
+        party.read()
+        room.flush(party)
+    carol.leave("interrupted")
+    room.flush(carol)
+    room.run()
+    assert [e.type for e in room.log()][:6] == ["open", "hello", "hello", "hello", "leave", "roster"]
+    ended(alice, PeerError, "carol left: interrupted")
+    ended(bob, PeerError, "carol left as the roster was made")
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_who_leaves_after_the_roster_ends_it_for_all(reason: str) -> None:
+    room, (alice, bob, carol) = meet("alice", "bob", "carol")
+    room.run()
+    carol.leave(reason)
+    room.flush(carol)
+    room.run()
+    kind = {"words": WordsDiffer, "program": ProgramDiffers}.get(reason, PeerError)
+    for party in (alice, bob):
+        ended(party, kind, "carol")
+        assert party.error and party.error.exit_code == (4 if kind is PeerError else 3)
+        assert "this invitation is spent: start again with a new one" in party.error.hints
+
+
+def test_the_host_who_leaves_ends_it_for_all_at_any_time() -> None:
+    room, (alice, bob, carol) = meet("alice", "bob", "carol")
+    alice.read()
+    room.flush(alice)
+    alice.leave("interrupted")
+    room.flush(alice)
+    room.run()
+    for party in (bob, carol):
+        ended(party, PeerError, "alice left: interrupted")
+        assert party.error and party.error.hints == ("start again",)
+
+
+def test_the_host_may_leave_before_it_has_heard_itself() -> None:
+    room, (alice, bob) = meet("alice", "bob")
+    alice.leave("interrupted")
+    room.flush(alice)
+    room.run()
+    ended(bob, PeerError, "alice left: interrupted")
+
+
+def test_who_never_was_a_party_leaves_unheard() -> None:
+    room, parties = meet("alice", "bob")
+    eve = room.join("eve")
+    eve.choose = None
+    eve.read()
+    eve.leave("declined")
+    room.flush(eve)
+    room.run()
+    room.compare(*parties)
+    room.run()
+    assert all(p.done for p in parties)
+
+
+def test_who_stood_outside_the_roster_leaves_unheard() -> None:
+    room, parties = meet("alice", "bob")
+    eve = room.join("eve")
+    for party in (*parties, eve):
+        party.read()
+        room.flush(party)
+    room.run()
+    ended(eve, PeerError, "the session is full: it began without you")
+    assert room.describe(room.log()[-1].raw) == "bob AGREE" and eve.left
+    room.compare(*parties)
+    room.run()
+    assert all(p.done for p in parties)
+
+
+def test_a_leave_before_the_opening_says_nothing() -> None:
+    room = Room()
+    alice = room.host("alice", 2)
+    bob = room.join("bob")
+    bob.leave("interrupted")
+    assert bob.outbox == [] and bob.ceremony.state is State.ENDED
+    room.run()
+    assert alice.error is None
+
+
+def test_a_leave_after_the_session_stands_disturbs_nobody() -> None:
+    room, (alice, bob) = meet("alice", "bob", verify="link")
+    room.run()
+    opened = bob.said("hello").body["open"]
+    leave = messages.make("leave", bob.secrets.identity, {"open": opened, "reason": "interrupted"})
+    assert alice.ceremony.receive(leave.raw) == [] and alice.done
+    assert bob.ceremony.leave("interrupted") == []
+
+
+def test_who_comes_too_late_is_told_that_it_is_full() -> None:
+    room, _ = meet("alice", "bob")
+    room.run()
+    carol = room.join("carol")
+    carol.choose = None  # her person is still thinking
+    while carol.inbox and carol.error is None:
+        carol.read()
+    ended(carol, PeerError, "the session is full: it began without you")
+    assert carol.error and carol.error.hints == ("ask the host for a new invitation",)
+
+
+def test_without_a_common_transport_there_is_no_roster() -> None:
+    room = Room()
+    alice, bob = room.host("alice", 2), room.join("bob", transports=("webrtc",))
+    room.run()
+    ended(alice, UnreachableError, "no transport is usable at every party")
+    assert alice.error and alice.error.hints == ("alice: direct, relay; bob: webrtc",)
+    ended(bob, PeerError, "alice left: an error")
+    assert not bob.ceremony.spent
+
+
+def test_different_programs_are_named_at_every_party() -> None:
+    room = Room()
+    alice, bob, carol = room.host("alice", 3), room.join("bob"), room.join("carol", program=other(arguments=("9",)))
+    room.run()
+    theirs = "secretsanta 9 ("
+    ended(alice, ProgramDiffers, "carol has a different program", theirs, "yours is secretsanta 8 (")
+    ended(bob, ProgramDiffers, "carol has a different program", theirs, "yours is secretsanta 8 (")
+    ended(carol, ProgramDiffers, "alice has a different program: secretsanta 8 (", "yours is secretsanta 9 (")
+    assert carol.error and carol.error.hints == ("argument 1 is 9 here and 8 at alice; agree on one, then start again",)
+
+
+def test_two_who_differ_from_the_host_hear_of_the_host() -> None:
+    nine = other(arguments=("9",))
+    room = Room()
+    room.host("alice", 3)
+    carol, bob = room.join("carol", program=nine), room.join("bob", program=nine)
+    room.run()
+    for party in (bob, carol):
+        ended(party, ProgramDiffers, "alice has a different program: secretsanta 8", "yours is secretsanta 9")
+
+
+@pytest.mark.parametrize(("reason", "kind"), [("words", WordsDiffer), ("program", ProgramDiffers)])
+def test_a_leave_is_the_error_that_it_means(reason: str, kind: type[ComityError]) -> None:
+    assert type(left("bob", reason, spent=False)) is kind
+    assert type(left("bob", "error", spent=True)) is PeerError
+
+
+# -- calls at the wrong time -----------------------------------------------------------------------------------------
+
+
+def test_what_has_ended_stays_ended() -> None:
+    room, (alice, bob) = meet("alice", "bob")
+    room.run()
+    bob.leave("interrupted")
+    for call in (
+        lambda: bob.ceremony.receive(alice.said("open").raw),
+        lambda: bob.ceremony.choose(SANTA),
+        lambda: bob.ceremony.answer(),
+    ):
+        with pytest.raises(Ended, match="the ceremony has ended"):
+            call()
+        assert bob.ceremony.state is State.ENDED
+
+
+def test_one_chooses_and_answers_once_and_in_time() -> None:
+    room, (_, bob) = meet("alice", "bob")
+    with pytest.raises(Ended):
+        bob.ceremony.choose(SANTA)  # nothing is opened yet
+    room.run()
+    with pytest.raises(Ended):
+        bob.ceremony.choose(SANTA)
+    bob.ceremony.answer()
+    with pytest.raises(Ended):
+        bob.ceremony.answer()
+    assert bob.ceremony.state is State.COMPARING
+    with pytest.raises(Ended):
+        meet("alice", "bob")[1][0].ceremony.answer()
+
+
+def test_a_name_that_cannot_be_leaves_the_choice_open() -> None:
+    room = Room()
+    room.host("alice", 2)
+    bob = room.join("bob")
+    bob.choose = None
+    bob.read()
+    with pytest.raises(UsageError, match="cannot be a name"):
+        bob.ceremony.choose(SANTA, " bob")
+    assert bob.ceremony.state is State.CHOOSING
+    bob.obey(bob.ceremony.choose(SANTA, "bob"))
+    room.flush(bob)
+    room.run()
+    assert bob.compare
+
+
+def test_a_joiner_starts_by_reading() -> None:
+    secrets = secrets_of("bob")
+    bob = Ceremony(secrets, certificate(secrets.session), "bob", (), "words", b"h" * 16)
+    assert bob.start() == [] and bob.state is State.OPENING and bob.leave("interrupted") == []
+
+
+def test_every_state_says_what_it_waits_for_and_leads_to_an_end() -> None:
+    assert set(TABLE) == set(State) and all(state.value for state in State)
+    reached = {State.OPENING}
+    for _ in State:
+        reached |= {after for state in reached for after in TABLE[state].values()}
+    assert reached == set(State) - {State.ENDED}
