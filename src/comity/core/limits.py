@@ -20,6 +20,9 @@ MAX_PARTS = 96
 MAX_PART = 96
 """Characters of one label or value of a part."""
 
+MAX_PROGRAM = 9 * 1024
+"""Bytes of all that a program is made of, arguments included: what MAX_HELLO leaves for it."""
+
 MAX_ARGUMENTS = 32
 """Public arguments of a program."""
 

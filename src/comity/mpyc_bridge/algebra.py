@@ -52,7 +52,7 @@ def unpack_element(field: Any, content: Any) -> Any:
 
 
 def unpack_array(field: Any, content: Any) -> Any:
-    """An array over a field, from an array of objects that are integers, or polynomials of an extension field's ring."""
+    """An array over a field, from an array of integers, or of polynomials of an extension field's ring."""
     items = content.reshape(-1).tolist()
     ring = type(field.modulus)
     if any(type(item) is not int and (type(item) is not ring or item.degree() >= field.ext_deg) for item in items):

@@ -1,0 +1,184 @@
+"""What a program is made of, found by a child of its own that reads the program, imports MPyC, reports and ends.
+
+The program itself does not run. MPyC reads its options when it is imported: hence a process for each program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from comity.core.encoding import digest, encode
+from comity.core.limits import MAX_PART, MAX_PARTS, MAX_PROGRAM
+from comity.core.program import Program
+from comity.errors import ComityError, ProgramError, UsageError
+from comity.mpyc_bridge.closure import closure_of, installed
+from comity.mpyc_bridge.environment import child_command, child_environment
+from comity.mpyc_bridge.program import FoundProgram
+
+TIMEOUT = 60.0
+"""Seconds for a probe; it takes 0.3 on a machine with nothing else to do, and reads files that may lie on a network."""
+
+_INDEX, _THRESHOLD = 1_000_000_007, -7
+"""Party number and threshold of a probe. Nobody writes such an -I; a -T shows, and no PRSS keys are drawn."""
+
+_REFUSED = ("VERSION", "HELP", "help", "config", "parties", "M", "index", "threshold", "ssl")  # or set by us
+_OWN = ("base_port", "log_level", "no_log", "output_windows", "output_file", "f")  # what matters at one party only
+
+
+async def probe(program: FoundProgram, *, m: int, threshold: int, timeout: float = TIMEOUT) -> Program:
+    """What a party says it runs. Raises UsageError for options that a session sets, ProgramError for no Python."""
+    command = [*child_command(__name__), str(m), str(threshold), program.kind, program.target, program.name]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        *program.arguments,
+        env=child_environment(0),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(timeout):
+            out, err = await process.communicate()
+    except TimeoutError as exc:
+        raise UsageError(f"{program.name} could not be examined within {timeout:g} s", hint="try again") from exc
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    return _report(program, process.returncode, out, err)
+
+
+def _report(program: FoundProgram, code: int | None, out: bytes, err: bytes) -> Program:
+    try:
+        report = json.loads(out)
+    except ValueError as exc:
+        last = err.decode(errors="replace").strip().rpartition("\n")[2]
+        raise ComityError(f"the probe of {program.name} ended with {code}: {last or 'no message'}") from exc
+    if "error" in report:
+        kind = next(cls for cls in (UsageError, ProgramError) if cls.kind == report["error"])
+        raise kind(report["message"], hint=tuple(report["hints"]))
+    return Program.from_dict(report)
+
+
+def main(arguments: list[str]) -> None:
+    """The child: m, threshold, kind, target, name, and the program's arguments; a JSON object on stdout."""
+    m, threshold, kind, target, name, *rest = arguments
+    result = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever MPyC prints is no result
+    program = FoundProgram(kind, target, name, tuple(rest))  # type: ignore[arg-type]  # our own node wrote it
+    try:
+        report = examine(program, int(m), int(threshold)).to_dict()
+    except (UsageError, ProgramError) as exc:
+        report = {"error": exc.kind, "message": exc.message, "hints": list(exc.hints)}
+    with result:
+        json.dump(report, result)
+
+
+def examine(program: FoundProgram, m: int, threshold: int) -> Program:
+    """Read the program, import MPyC with its arguments. Once in a process."""
+    closure = closure_of(program)  # first: its errors are about the program, MPyC's about one option
+    options = _options(program, m, threshold)
+    parts = [
+        *((f"option {name}", str(value)) for name, value in sorted(options.items()) if name not in _REFUSED + _OWN),
+        *_versions(),
+        *_packages(closure.foreign - {"mpyc", "numpy"}),
+        *((f"file {path}", sha256) for path, sha256 in sorted(closure.files.items())),
+    ]
+    bare = Program(program.name, program.arguments, {}, platform.python_version())
+    return Program(bare.name, bare.arguments, _folded(parts, bare), bare.python)
+
+
+def _options(program: FoundProgram, m: int, threshold: int) -> dict[str, Any]:
+    """MPyC's options as they are in effect: ours stand first, and what overrides them shows."""
+    ours = ["-M", str(m), "-I", str(_INDEX), "-T", str(_THRESHOLD), "--no-log"]
+    sys.argv = [program.target, *ours, *program.arguments]
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            from mpyc.runtime import mpc
+    except SystemExit as exc:
+        if not exc.code:
+            raise UsageError("-V and -H have MPyC print and end", hint="leave them away") from exc
+        raise UsageError(_last_line(said, "MPyC refuses an option")) from exc
+    except ImportError as exc:
+        raise UsageError(f"MPyC cannot be set up: {_last_line(said, str(exc))}") from exc
+    options: dict[str, Any] = vars(mpc.options)
+    for name, fine, flag, why in (
+        ("help", (False,), "-h", "asks for help only"),
+        ("parties", (None,), "-P", "names parties, which the session does"),
+        ("config", (None,), "-C", "names parties, which the session does"),
+        ("index", (_INDEX,), "-I", "numbers this party, which the session does"),
+        ("M", (m,), "-M", f"differs from the session's {m} parties"),
+        ("threshold", (_THRESHOLD, threshold), "-T", f"differs from the session's threshold {threshold}"),
+        ("ssl", (False,), "--ssl", "is not for a session: its links are encrypted already"),
+    ):
+        if options[name] not in fine:
+            raise UsageError(f"MPyC's option {flag} {why}", hint=f"leave {flag} away")
+    return options
+
+
+def _last_line(said: io.StringIO, otherwise: str) -> str:
+    """The last thing that MPyC said, without who said it."""
+    line = said.getvalue().strip().rpartition("\n")[2]
+    return line.rpartition("error: ")[2].rpartition("exception: ")[2] or otherwise
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    import mpyc
+
+    folder = Path(mpyc.__path__[0])
+    sources = sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*.py"))
+    contents = [part for label, path in sources for part in (label.encode(), path.read_bytes())]
+    yield "mpyc", mpyc.__version__
+    yield "mpyc source", digest("mpyc source", *contents).hex()
+    yield "numpy", importlib.metadata.version("numpy").partition(".")[0] if installed("numpy") else "absent"
+    yield "word size", str(sys.maxsize.bit_length() + 1)
+
+
+def _packages(modules: Iterable[str]) -> list[tuple[str, str]]:
+    """The versions of what the program imports from elsewhere."""
+    if not modules:
+        return []
+    distributions = importlib.metadata.packages_distributions()
+    found: set[tuple[str, str]] = set()
+    for module in modules:
+        names = distributions.get(module, ())
+        found.update((f"package {name}", importlib.metadata.version(name)) for name in names)
+        if not names:
+            found.add((f"module {module}", "without version" if installed(module) else "absent"))
+    return sorted(found)
+
+
+def _folded(parts: list[tuple[str, str]], bare: Program) -> dict[str, str]:
+    """As many parts as a message takes; the rest, and those that cannot be shown, as one digest."""
+    room = MAX_PROGRAM - len(encode(bare.to_dict())) - 2 * MAX_PART
+    if room < 0:
+        raise UsageError("the program's arguments are too long together", hint="put them into a file")
+    shown: dict[str, str] = {}
+    rest: list[bytes] = []
+    for label, value in parts:
+        fine = label.isprintable() and max(len(label), len(value)) <= MAX_PART and len(shown) < MAX_PARTS - 1
+        size = len(encode({label: value})) if fine else 0
+        if fine and size <= room:
+            shown[label] = value
+            room -= size
+        else:
+            rest.append(f"{label}\0{value}".encode("utf-8", "surrogateescape"))
+    if rest:
+        shown[f"{len(rest)} more parts"] = digest("parts", *rest).hex()
+    return shown
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
