@@ -1,0 +1,257 @@
+"""The program's process: MPyC, the program, and the links under it.
+
+    python -P -m comity.mpyc_bridge.child DESCRIPTOR-OF-THE-CONTROL-SOCKET
+
+It imports MPyC with the party's number, says so, waits for the session, and runs the program as `__main__` with its
+own arguments and standard streams. A thread follows the control socket, since the program may block the loop for
+seconds: it hands channels to the loop, and notices when the node is gone.
+
+However it ends - the program's end or error, a peer's fault, SIGTERM, the node's death - it ends in one place,
+`_leave`, which finishes the links or says goodbye to every peer. What must not wait for the program is a SystemExit
+raised into its main thread, and, should the program hold that up, the process's end after GRACE seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import Any, NoReturn, TypeVar
+
+from comity.core.encoding import Malformed
+from comity.errors import ComityError, PeerError, UsageError
+from comity.mpyc_bridge import codec, control
+from comity.mpyc_bridge.control import Fault, Given, Keys, Message, Ready, Task, Totals
+from comity.mpyc_bridge.epochs import Epochs
+from comity.mpyc_bridge.loop import FIRST_PORT, host, make_loop
+from comity.mpyc_bridge.main_program import own_frames, run_as_main
+
+GRACE = 1.5
+"""Seconds that a program which must end may hold up its process."""
+
+GOODBYE = 0.5
+"""Seconds for goodbyes to leave: they wait for no answer."""
+
+FINISH = 10.0
+"""Seconds for the peers to take the last bytes: MPyC may keep one from reading as long."""
+
+TERMINATED = 128 + signal.SIGTERM
+
+Expected = TypeVar("Expected", Task, Keys)
+
+
+class Stop(SystemExit):
+    """Raised into the program when it must end."""
+
+
+class Child:
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._fault: Fault | None = None
+        self._reason, self._detail = "error", ""  # of the goodbye
+        self._orphan = self._leaving = False
+        self._stopping: asyncio.Handle | None = None
+        self._began = time.perf_counter()
+        self._mpc: Any = None  # MPyC's runtime
+
+    def live(self) -> NoReturn:
+        """Everything; exits with the program's code or that of what ended it."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the node's to judge
+        signal.signal(signal.SIGTERM, self._terminated)
+        code: Any = 1
+        try:
+            self._task = self._expect(Task)
+            self._import_mpyc(self._task)
+            self.report(Ready({name: str(value) for name, value in vars(self._mpc.options).items()}))
+            self._epochs.keys = self._expect(Keys)
+            threading.Thread(target=self._follow, daemon=True).start()
+            self._began = time.perf_counter()
+            code = self._run()
+        except Stop as exc:
+            code = exc.code
+        except ComityError as exc:
+            self._fault = Fault(exc)
+            self.report(self._fault)
+        self._leave(code)
+        sys.exit(code if self._fault is None else self._fault.error.exit_code)
+
+    def report(self, message: Message) -> None:
+        with contextlib.suppress(OSError):  # a node that is gone is noticed by `_follow`
+            control.send(self._sock, control.pack(message))
+
+    def fault(self, fault: Fault) -> None:
+        """Something ends the session: tell the node, and have the program end. Returns, to callbacks of the loop."""
+        if self._fault is None:
+            self._fault = fault
+            self.report(fault)
+            self._reason = "protocol" if isinstance(fault.error, PeerError) else "error"
+            self._detail = fault.error.message if self._reason == "protocol" else ""
+            self._stop(fault.error.exit_code)
+
+    def fail(self, error: ComityError) -> NoReturn:
+        """The same, for code that the program itself has called."""
+        self.fault(Fault(error, getattr(error, "peer", None)))
+        raise Stop(error.exit_code)
+
+    # Preparation
+
+    def _expect(self, kind: type[Expected]) -> Expected:
+        data, _ = control.receive(self._sock)
+        if not data:
+            raise Stop(1)  # the node is gone before anything has begun
+        message = control.parse(data)
+        if not isinstance(message, kind):
+            raise Malformed(f"the node said {message.type}, not {kind.type}")
+        return message
+
+    def _import_mpyc(self, task: Task) -> None:
+        """MPyC reads sys.argv as it is imported, and keeps what is the program's."""
+        ours = [] if task.verbose else ["--no-log"]
+        if task.m > 1:
+            ours += [f"-M{task.m}", f"-I{task.number}", f"-T{task.threshold}"]
+        sys.argv = [task.target, *ours, *task.arguments]
+        self._epochs = Epochs(task.number, task.names, self.report, self.fault)
+        try:
+            with contextlib.redirect_stdout(sys.stderr):  # its log; stdout is the program's
+                import mpyc
+
+                self._loop = make_loop(self._epochs if task.m > 1 else None, fast=_wants_uvloop(task.arguments))
+                asyncio.set_event_loop(self._loop)
+                import mpyc.runtime
+        except SystemExit as exc:
+            raise UsageError("MPyC does not take the program's arguments") from exc
+        self._mpc = getattr(mpyc.runtime, "mpc", None)
+        if self._mpc is None or any(getattr(self._mpc.options, name) for name in ("ssl", "parties", "config")):
+            raise UsageError("MPyC does not start with the program's arguments")
+        if (self._mpc.pid, len(self._mpc.parties), self._mpc.threshold) != (task.number, task.m, task.threshold):
+            raise UsageError("the program's arguments change the parties or the threshold")
+        if task.m > 1:
+            for party in self._mpc.parties:
+                party.host, party.port = host(party.pid), FIRST_PORT + party.pid
+        if not task.pickle:
+            codec.install(mpyc.runtime, self.fail, lambda party: task.names[party])
+
+    # The control socket
+
+    def _follow(self) -> None:
+        """In a thread: what the node says, until it is gone."""
+        try:
+            while True:
+                data, descriptor = control.receive(self._sock)
+                if not data:
+                    break
+                message = control.parse(data)
+                if isinstance(message, Given) and descriptor is not None:
+                    self._loop.call_soon_threadsafe(self._epochs.give, message, socket.socket(fileno=descriptor))
+        except (OSError, RuntimeError, Malformed):
+            pass  # a broken socket, a loop that the program has closed, a node of another version: it ends the same
+        self._orphan = True
+        self._cut_off(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    # The end
+
+    def _terminated(self, *_: object) -> None:
+        if not self._leaving:
+            self._reason, self._detail = ("error", "its node is gone") if self._orphan else ("interrupted", "")
+            self._stop(TERMINATED)
+
+    def _stop(self, code: int) -> None:
+        """End the program: at once, or from the loop's next turn if this is a turn of it."""
+        if self._leaving:
+            return
+        self._cut_off(code)
+        if self._loop.is_running():
+            self._stopping = self._loop.call_soon_threadsafe(_raise, code)
+        else:
+            raise Stop(code)
+
+    def _cut_off(self, code: int) -> None:
+        """Whatever the program does with a SystemExit, with threads or at exit: this is the end."""
+        timer = threading.Timer(GRACE, os._exit, (code,))
+        timer.daemon = True
+        timer.start()
+
+    def _run(self) -> Any:
+        """The program; returns its exit code as sys.exit takes it."""
+        try:
+            run_as_main(self._task.kind, self._task.target)
+        except (Stop, ComityError):
+            raise
+        except SystemExit as exc:
+            return exc.code
+        except BaseException as exc:
+            sys.excepthook(type(exc), exc, own_frames(exc.__traceback__))
+            return 1
+        return 0
+
+    def _leave(self, code: Any) -> None:
+        self._leaving = True
+        ended = time.perf_counter()
+        if self._stopping is not None:
+            self._stopping.cancel()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, by the program or a reader
+                stream.flush()
+        loop = getattr(self, "_loop", None)
+        if loop is not None and not loop.is_closed() and not loop.is_running():
+            loop.set_exception_handler(lambda *_: None)  # of tasks that the program has left behind
+            with contextlib.suppress(SystemExit):
+                loop.run_until_complete(self._part(code in (None, 0) and self._fault is None))
+            self._report_totals(ended)
+
+    async def _part(self, well: bool) -> None:
+        if well:
+            self._epochs.finish()
+        else:
+            self._epochs.goodbye(self._reason, self._detail)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FINISH if well else GOODBYE):
+                await self._epochs.over()
+
+    def _report_totals(self, ended: float) -> None:
+        usage, epochs = resource.getrusage(resource.RUSAGE_SELF), self._epochs
+        began = self._began if epochs.began is None else epochs.began
+        peers = {party: dict.fromkeys(Totals.PEER, 0) for party in range(self._task.m) if party != self._task.number}
+        for link in epochs.links:
+            total = peers[link.peer]
+            total["party"] = link.peer
+            if link.stream is not None:
+                total["bytes_sent"] += link.stream.sent
+                total["bytes_received"] += link.stream.received
+            total["messages_sent"] += link.exchange.messages_sent
+            total["messages_received"] += link.exchange.messages_received
+        self.report(
+            Totals(
+                rounds=epochs.depth.value,
+                epochs=epochs.count,
+                program_seconds=(epochs.stopped or ended) - began,
+                cpu_seconds=usage.ru_utime + usage.ru_stime,
+                peak_memory=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+                peers=tuple(peers.values()),
+            )
+        )
+
+
+def _raise(code: int) -> NoReturn:
+    raise Stop(code)
+
+
+def _wants_uvloop(arguments: tuple[str, ...]) -> bool:
+    """What MPyC's own switch says; MPyC has been told to leave the loop to us."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--no-uvloop", action="store_true")
+    return not parser.parse_known_args(list(arguments))[0].no_uvloop
+
+
+if __name__ == "__main__":
+    control_socket = socket.socket(fileno=int(sys.argv[1]))
+    control_socket.set_inheritable(False)
+    Child(control_socket).live()

@@ -1,0 +1,261 @@
+"""One peer in one epoch: MPyC's messages between a link and MPyC's own exchanger.
+
+What a peer sends, byte by byte: the lower party of a pair begins with its number (2 bytes) and its PRSS keys (16 each);
+then both send messages, `counter 8 | length 4 | payload`, little endian, the counter signed.
+
+MPyC would take any number, wait for 4 GiB and fail deep inside on a counter that comes twice. So the number and the
+keys are checked and then shown to MPyC; messages it never parses: their payloads go where it looks for them, the public
+`buffers` of its exchanger, as bytes that know their sender.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import struct
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from comity.core.encoding import Malformed
+from comity.core.limits import MAX_MESSAGE, MAX_UNCLAIMED, MAX_UNCLAIMED_MESSAGES
+from comity.errors import ComityError, PeerError
+from comity.mpyc_bridge.codec import received_from
+
+_HEADER = struct.Struct("<qI")
+_KEY = 16  # bytes of a PRSS key
+
+
+class Link(Protocol):
+    """What an exchange needs of links.stream.Stream."""
+
+    def write(self, data: bytes, /) -> None: ...
+    def finish(self) -> None: ...
+
+
+class Exchange:
+    """From the link's bytes to MPyC, and MPyC's to the link.
+
+    `fault` is told of what the peer did wrong, and returns; nothing is ever raised into the link. `stopped` is called
+    when MPyC has no more use for the peer.
+    """
+
+    def __init__(
+        self, peer: int, name: str, fault: Callable[[ComityError], None], stopped: Callable[[], None] = lambda: None
+    ) -> None:
+        self._peer, self._name, self._fault, self._stopped = peer, name, fault, stopped
+        self._kind = received_from(peer)
+        self._exchanger: Any = None  # MPyC's MessageExchanger
+        self._link: Link | None = None
+        self._greeting = 0  # bytes that the peer's number and keys still take
+        self._rest = bytearray()  # the beginning of a message or greeting
+        self._needed = 0  # bytes without which the rest is of no use
+        self._stored = self._stored_bytes = 0  # messages that nobody had asked for when they came
+        self._transport: MessageTransport | None = None
+        self.messages_received = 0
+        self.peer_finished = False
+        self.closed = False  # by MPyC, or with its link
+
+    @property
+    def messages_sent(self) -> int:
+        return 0 if self._transport is None else self._transport.messages
+
+    @property
+    def registered(self) -> bool:
+        """Whether MPyC counts this peer as connected."""
+        return self._exchanger is not None and not self._greeting
+
+    def attach(self, exchanger: Any, link: Link) -> MessageTransport:
+        """Give MPyC its connection; from now on the peer's bytes may come."""
+        self._exchanger, self._link = exchanger, link
+        if exchanger.peer_pid is None:
+            self._greeting = self._needed = 2 + _KEY * keys_from(exchanger.runtime, self._peer)
+        self._transport = transport = MessageTransport(self, link)
+        exchanger.connection_made(transport)
+        return transport
+
+    def feed(self, data: bytes) -> None:
+        """Bytes of the peer, in order."""
+        try:
+            if self._exchanger is None:
+                raise Malformed(f"{self._name} sent messages before its turn")
+            if self._greeting:
+                data = self._greet(data)
+            self._messages(data)
+        except ComityError as exc:
+            self._fault(exc)
+        except Exception as exc:
+            self._fault(ComityError(f"MPyC's messages from {self._name} could not be read: {exc!r}"))
+
+    def finish(self, running: bool) -> None:
+        """The peer has finished: everything that it sent is here. `running`: the runtime's start was complete.
+
+        That is usual in one place only: the lower party of a pair closes at the end of MPyC's shutdown. Anywhere else
+        the peer left early, which matters as soon as the program needs it, and not before.
+        """
+        self.peer_finished = True
+        if self._exchanger is None or self.closed:
+            return
+        if self._rest:
+            self._fault(Malformed(f"{self._name} ended in the middle of a message"))
+        elif running and shutting_down(self._exchanger.runtime):
+            self.close()
+        else:
+            self._hold()
+
+    def end(self, error: ComityError | None) -> None:
+        """The link has ended. A lost channel is harmless once the peer has finished."""
+        if error is not None and not (self.peer_finished and type(error) is PeerError):
+            self._fault(error)
+
+    def close(self) -> None:
+        """What MPyC wrote still leaves; then MPyC is told, as by any transport, that the connection is no more."""
+        if not self.closed and self._link is not None:
+            self.closed = True
+            self._link.finish()
+            self._stopped()
+            asyncio.get_running_loop().call_soon(self._release)
+
+    def _release(self) -> None:
+        try:
+            self._exchanger.connection_lost(None)
+        except asyncio.InvalidStateError:
+            # `async with mpc` left by an exception: MPyC resolves the future of its start a second time.
+            return
+
+    def _greet(self, data: bytes) -> bytes:
+        """The peer's number and keys; returns what follows them."""
+        rest = self._rest
+        rest += data
+        if len(rest) >= 2:
+            claimed = int.from_bytes(rest[:2], "little")
+            if claimed != self._peer:
+                raise Malformed(f"{self._name} is party {self._peer} and calls itself party {claimed}")
+        if len(rest) < self._greeting:
+            return b""
+        greeting, follows = bytes(rest[: self._greeting]), bytes(rest[self._greeting :])
+        self._rest, self._greeting, self._needed = bytearray(), 0, 0
+        self._exchanger.data_received(greeting)
+        if self._exchanger.peer_pid != self._peer:
+            raise ComityError(f"MPyC took {len(greeting)} bytes of {self._name}'s keys for too few")
+        return follows
+
+    def _messages(self, data: bytes | bytearray) -> None:
+        rest = self._rest
+        if rest:
+            rest += data
+            if len(rest) < self._needed:
+                return
+            data, self._rest = rest, bytearray()
+        buffers, kind, unpack = self._exchanger.buffers, self._kind, _HEADER.unpack_from
+        at, size, count = 0, len(data), 0
+        needed = 12
+        while size - at >= 12:
+            counter, length = unpack(data, at)
+            if length > MAX_MESSAGE:
+                raise Malformed(f"{self._name} announced a message of {length} bytes, {MAX_MESSAGE} are allowed")
+            needed = 12 + length
+            end = at + needed
+            if end > size:
+                break
+            payload = kind(data[at + 12 : end])
+            at, needed = end, 12
+            count += 1
+            slot = buffers.pop(counter, None)
+            if slot is None:
+                buffers[counter] = payload
+                self._stored += 1
+                self._stored_bytes += length
+            elif slot.__class__ is kind:
+                raise Malformed(f"{self._name} used the counter of a message twice")
+            elif not slot.done():
+                slot.set_result(payload)
+        self.messages_received += count
+        if at < size:
+            self._rest += data[at:]
+            self._needed = needed
+        if self._stored_bytes > 2 * MAX_UNCLAIMED or self._stored > 2 * MAX_UNCLAIMED_MESSAGES:
+            self._recount()
+
+    def _recount(self) -> None:
+        """MPyC does not say what it claims: count what is left, seldom."""
+        unclaimed = [len(slot) for slot in self._exchanger.buffers.values() if slot.__class__ is self._kind]
+        self._stored, self._stored_bytes = len(unclaimed), sum(unclaimed)
+        if self._stored > MAX_UNCLAIMED_MESSAGES or self._stored_bytes > MAX_UNCLAIMED:
+            raise PeerError(f"{self._name} sent {self._stored} messages that the program did not ask for")
+
+    def _hold(self) -> None:
+        """Go on without the peer, until the program needs it."""
+        if any(slot.__class__ is not self._kind and not slot.done() for slot in self._exchanger.buffers.values()):
+            self._missed()
+            return
+        self._exchanger.buffers = _Closed(self._exchanger.buffers, self._missed)
+        if self._transport is not None:
+            self._transport.refuse(self._missed)
+
+    def _missed(self) -> None:
+        self._fault(
+            PeerError(
+                f"{self._name} left while the program here still needs it", hint=f"ask {self._name} what happened"
+            )
+        )
+
+
+class _Closed(dict[int, Any]):
+    """The buffers of a peer that has finished: asking for what did not come is a fault."""
+
+    def __init__(self, left: dict[int, Any], missed: Callable[[], None]) -> None:
+        super().__init__(left)
+        self._missed = missed
+
+    def __setitem__(self, counter: int, slot: Any) -> None:
+        super().__setitem__(counter, slot)
+        self._missed()
+
+
+class MessageTransport(asyncio.Transport):
+    """What MPyC's exchanger takes for its connection: it writes and closes."""
+
+    def __init__(self, exchange: Exchange, link: Link) -> None:
+        super().__init__({"peername": (f"party{exchange._peer}", 0)})
+        self._exchange, self._write = exchange, link.write
+        self.messages = 0
+
+    def write(self, data: Any) -> None:
+        self.messages += 1
+        self._write(data)
+
+    def writelines(self, list_of_data: Any) -> None:
+        self._write(b"".join(list_of_data))
+
+    def close(self) -> None:
+        self._exchange.close()
+
+    def abort(self) -> None:
+        self._exchange.close()
+
+    def is_closing(self) -> bool:
+        return self._exchange.closed
+
+    def refuse(self, missed: Callable[[], None]) -> None:
+        """From now on a write is a fault: the peer reads nothing any more."""
+        self._write = lambda _: missed()
+
+
+def keys_from(runtime: Any, peer: int) -> int:
+    """How many PRSS keys a lower party sends to this one: one for each subset of m - t parties that begins with it and
+    holds this party."""
+    if runtime.options.no_prss:
+        return 0
+    m, me = len(runtime.parties), runtime.pid
+    others = m - runtime.threshold - 2  # of those above the peer, without this party
+    return math.comb(m - peer - 2, others) if me > peer and others >= 0 else 0
+
+
+def shutting_down(runtime: Any) -> bool:
+    """Whether MPyC has synchronised all parties and waits for its connections to close.
+
+    Its own place among the parties then holds a future that the last closed connection resolves. The same is so while
+    it starts.
+    """
+    own = runtime.parties[runtime.pid].protocol
+    return isinstance(own, asyncio.Future) and not own.done()

@@ -1,0 +1,77 @@
+"""Run a program as `python FILE` or `python -m MODULE` would."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType, TracebackType
+from typing import Any
+
+from comity.errors import UsageError
+
+_NOT_ITS_OWN = (str(Path(__file__).parent), str(Path(importlib.util.__file__).parent), "<frozen ")
+"""Files of which frames stand above the program's first: ours, importlib, and what runs `python -m`."""
+
+
+def run_as_main(kind: str, target: str) -> None:
+    """Returns, or raises what the program raises. `sys.argv` stands already, but for a module's path in its place 0.
+
+    Raises UsageError for a program that is not there.
+    """
+    if kind == "module":
+        sys.path.insert(0, str(Path.cwd()))
+        code, names = _load_module(target)
+        sys.argv[0] = names["__file__"] or target
+    else:
+        sys.path.insert(0, str(Path(target).resolve().parent))
+        code, names = _load_file(target)
+    main = ModuleType("__main__")
+    vars(main).update(names)
+    sys.modules["__main__"] = main
+    exec(code, vars(main))  # noqa: S102  the program is what we are here for
+
+
+def _load_file(target: str) -> tuple[CodeType, dict[str, Any]]:
+    try:
+        source = Path(target).read_bytes()
+    except OSError as exc:
+        raise UsageError(f"the program cannot be read: {exc.strerror}: {target}") from exc
+    code = compile(source, target, "exec", dont_inherit=True)
+    names = {"__file__": target, "__cached__": None, "__loader__": SourceFileLoader("__main__", target)}
+    return code, names
+
+
+def _load_module(target: str) -> tuple[CodeType, dict[str, Any]]:
+    spec = _find(target)
+    if spec is not None and spec.submodule_search_locations is not None:
+        spec = _find(f"{target}.__main__")
+    loader: Any = spec.loader if spec is not None else None
+    code = loader.get_code(spec.name) if spec is not None and hasattr(loader, "get_code") else None
+    if spec is None or not isinstance(code, CodeType):
+        raise UsageError(f"there is no module {target} to run", hint="modules are looked for from the current folder")
+    return code, {
+        "__file__": spec.origin,
+        "__cached__": spec.cached,
+        "__loader__": loader,
+        "__package__": spec.parent,
+        "__spec__": spec,
+    }
+
+
+def _find(name: str) -> ModuleSpec | None:
+    """Imports the packages around a module, as python -m does; what those raise is the program's own error."""
+    try:
+        return importlib.util.find_spec(name)
+    except ModuleNotFoundError as exc:
+        if exc.name is not None and (name == exc.name or name.startswith(f"{exc.name}.")):
+            return None
+        raise
+
+
+def own_frames(traceback: TracebackType | None) -> TracebackType | None:
+    """A traceback from the program's first frame on; None if it has none."""
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_NOT_ITS_OWN):
+        traceback = traceback.tb_next
+    return traceback
