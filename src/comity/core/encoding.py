@@ -1,8 +1,9 @@
 """Canonical JSON: one value, one text, so that what is signed is what is read.
 
-Objects with string keys in order, arrays, strings, integers of 53 bits, booleans and null; no floats, no spaces,
-no escapes beyond those JSON demands. A text that is not the encoding of its own value is refused, which also
-refuses repeated keys. Bytes travel as lower-case hexadecimal.
+Objects with string keys in the order of their code points (JavaScript's own order differs above U+FFFF), arrays,
+strings, integers of 53 bits, booleans and null; no floats, no spaces, no escapes beyond those JSON demands, each in its
+shortest form. A text that is not the encoding of its own value is refused, which also refuses repeated keys. Bytes
+travel as lower-case hexadecimal.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from comity.errors import UsageError
 VERSION = 1
 SECRET_SIZE = 16
 MAX_ADDRESSES = 8  # a machine's addresses in its LAN, and a name
-MAX_ADDRESS = 200  # characters; an https page with a path
+MAX_ADDRESS = 200  # bytes; an https page with a path
 MAX_TEXT = 4096  # characters of a link: all addresses at their longest, with room to spare
 
 
@@ -74,7 +74,10 @@ def parse(text: str) -> Invitation:
         raise _wrong("a part is missing or changed")
     if body[0] != VERSION:
         raise UsageError(f"this invitation is of version {body[0]}, not {VERSION}", hint="update comity")
-    return _fields(body)
+    result = _fields(body)
+    if result.payload() != payload:  # base64 has several texts for the same bytes
+        raise _wrong("a part is missing or changed")
+    return result
 
 
 def _fields(body: bytes) -> Invitation:
@@ -102,12 +105,17 @@ def _fields(body: bytes) -> Invitation:
 
 
 def check_address(address: str) -> str:
-    """A rendezvous's address. Raises UsageError."""
+    """A rendezvous's address, which paths are added to. Raises UsageError."""
     try:
         parts = urlsplit(address)
         usable = parts.scheme in ("http", "https", "ws", "wss") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
-    if not usable or len(address) > MAX_ADDRESS or not address.isprintable() or "@" in address:
+    if (
+        not usable
+        or not address.isprintable()
+        or len(address.encode()) > MAX_ADDRESS
+        or any(c in ' "#<>?@\\^`{|}' for c in address)
+    ):
         raise UsageError(f"{address[:80]!r} is no address of a rendezvous", hint="for example http://192.0.2.7:8787")
     return address

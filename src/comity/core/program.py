@@ -58,7 +58,11 @@ class Program:
         if len(self.arguments) != len(other.arguments):
             return f"{len(self.arguments)} arguments here and {len(other.arguments)} at {whose}"
         for label in sorted({*self.parts, *other.parts}):
-            mine, theirs = self.parts.get(label, "absent"), other.parts.get(label, "absent")
-            if mine != theirs:
-                return f"{label} is {mine} here and {theirs} at {whose}"
+            ours, others = self.parts.get(label), other.parts.get(label)
+            if ours != others:
+                return f"{label} is {_show(ours)} here and {_show(others)} at {whose}"
         return ""
+
+
+def _show(value: str | None) -> str:
+    return "absent" if value is None else value
