@@ -142,15 +142,20 @@ class ControlLink:
     def _take(self, value: Any) -> None:
         fields = Fields(value, f"a message of {self.name}'s node")
         if "ping" in value:
-            self._put({"pong": fields.number("ping", 0, MAX_INTEGER - 1)})
+            number = fields.number("ping", 0, MAX_INTEGER - 1)
+            fields.end()
+            self._put({"pong": number})
         elif "pong" in value:
-            if fields.number("pong", 0, self._asked) == self._asked and self._asked_at:
+            number = fields.number("pong", 0, self._asked)
+            fields.end()
+            if number == self._asked and self._asked_at:
                 self.round_trip, self._asked_at = time.perf_counter() - self._asked_at, 0.0
-        elif self._inbox.qsize() < MAX_NODE_MESSAGES:
-            self._inbox.put_nowait(dict(fields.mapping("message")))
         else:
-            raise PeerError(f"{self.name}'s node sends more than {MAX_NODE_MESSAGES} messages at once")
-        fields.end()
+            message = dict(fields.mapping("message"))
+            fields.end()
+            if self._inbox.qsize() >= MAX_NODE_MESSAGES:
+                raise PeerError(f"{self.name}'s node sends more than {MAX_NODE_MESSAGES} messages at once")
+            self._inbox.put_nowait(message)
 
     def _closed(self, error: ComityError | None) -> None:
         self._ended.set()

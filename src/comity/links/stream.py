@@ -102,7 +102,8 @@ class Stream(asyncio.Protocol):
             self._schedule()
 
     def goodbye(self, reason: str, detail: str = "") -> None:
-        """Say why this side ends, past whatever is queued, and close; `ended(None)` once it has left."""
+        """Say why this side ends, past what the peer does not take, and close; `ended(None)` once it has left."""
+        self._flush()
         if not self._closing:
             self._write(self._link.goodbye(reason, detail))
             self._close(None)
