@@ -3,12 +3,13 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.core.log import SANTA, Party, Room, certificate, figure, in_order, meet, other, secrets_of
+from tests.core.log import SANTA, Party, Room, certificate, figure, in_order, meet, other, remake, secrets_of
 
 from comity.core import messages
 from comity.core.ceremony import TABLE, Ceremony, Ended, State, left
 from comity.core.commands import Frozen, Joined
-from comity.core.encoding import digest
+from comity.core.encoding import Malformed, digest
+from comity.core.limits import MAX_ENVELOPES
 from comity.core.messages import REASONS
 from comity.core.words import check_words
 from comity.errors import (
@@ -88,7 +89,7 @@ def test_the_host_hears_what_it_opened_and_makes_the_roster() -> None:
     """)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.integers(2, 4), st.integers(0, 2**32))
 def test_at_any_speeds_they_hold_one_session_and_saw_the_same_words(m: int, seed: int) -> None:
     room, parties = meet(*"abcde"[:m])
@@ -457,3 +458,147 @@ def test_every_state_says_what_it_waits_for_and_leads_to_an_end() -> None:
     for _ in State:
         reached |= {after for state in reached for after in TABLE[state].values()}
     assert reached == set(State) - {State.ENDED}
+
+
+# -- what a party does not take ----------------------------------------------------------------------------------------
+
+
+def until(state: State, *, verify: str = "words") -> tuple[Room, Party, Party, Party]:
+    """A room of alice, bob and carol, where bob has just come to a state."""
+    room, (alice, bob, carol) = meet("alice", "bob", "carol", verify=verify)
+    if state is State.CHOOSING:
+        bob.choose = None
+    while bob.ceremony.state is not state:
+        for party in (alice, carol, bob):
+            if party.inbox and bob.ceremony.state is not state:
+                party.read()
+                room.flush(party)
+    bob.inbox.clear()
+    return room, alice, bob, carol
+
+
+BY_EVE = {
+    kind: messages.make(kind, secrets_of("eve").identity, {}).raw
+    for kind in ("open", "hello", "roster", "reveal", "agree", "confirm")
+}
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"), [(s, k) for s in State if s is not State.ENDED for k in BY_EVE if k not in TABLE[s]]
+)
+def test_a_message_counts_only_where_the_table_has_it(state: State, kind: str) -> None:
+    *_, bob, _ = until(state, verify="link" if state is State.DONE else "words")
+    with pytest.raises((PeerError, VerificationError)) as caught:
+        bob.ceremony.receive(BY_EVE[kind])
+    assert not isinstance(caught.value, Malformed)  # its contents are not even looked at
+    assert bob.ceremony.state is (State.DONE if state is State.DONE else State.ENDED)
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "error", "piece"),
+    [
+        (State.OPENING, "open", VerificationError, "opened by somebody else than the host who invited you"),
+        (State.OPENING, "agree", PeerError, "somebody sent AGREE too early or too late"),
+        (State.CHOOSING, "roster", PeerError, "the session is full: it began without you"),
+        (State.CHOOSING, "open", VerificationError, "somebody sent OPEN where none may be"),
+        (State.GATHERING, "roster", VerificationError, "somebody, who is not the host, sent a roster"),
+        (State.GATHERING, "reveal", PeerError, "somebody sent REVEAL too early or too late"),
+        (State.REVEALING, "reveal", VerificationError, "a stranger sent REVEAL in this room"),
+        (State.REVEALING, "roster", VerificationError, "somebody sent ROSTER where none may be"),
+        (State.REVEALING, "hello", VerificationError, "somebody tried to join after the roster was frozen"),
+        (State.AGREEING, "agree", VerificationError, "a stranger sent AGREE in this room"),
+        (State.COMPARING, "confirm", VerificationError, "a stranger sent CONFIRM in this room"),
+    ],
+)
+def test_a_stranger_in_the_room_is_named_for_what_it_does(
+    state: State, kind: str, error: type[ComityError], piece: str
+) -> None:
+    *_, bob, _ = until(state)
+    with pytest.raises(error, match=piece):
+        bob.ceremony.receive(BY_EVE[kind])
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "fields", "error", "piece"),
+    [
+        (
+            State.GATHERING,
+            "hello",
+            {"open": "00" * 32},
+            VerificationError,
+            "carol answers another opening than this one",
+        ),
+        (State.REVEALING, "reveal", {"roster": "00" * 32}, VerificationError, "carol saw another roster"),
+        (
+            State.REVEALING,
+            "reveal",
+            {"nonce": "00" * 32},
+            VerificationError,
+            "carol revealed something else than it committed to",
+        ),
+        (State.AGREEING, "agree", {"transcript": "00" * 32}, VerificationError, "carol agreed to another session"),
+        (State.COMPARING, "confirm", {"transcript": "00" * 32}, VerificationError, "carol confirmed another session"),
+        (
+            State.COMPARING,
+            "confirm",
+            {"how": "link", "verified": []},
+            PeerError,
+            "carol confirmed otherwise than it had said",
+        ),
+        (State.COMPARING, "confirm", {"verified": [0]}, PeerError, "carol confirmed otherwise than it had said"),
+    ],
+)
+def test_a_message_says_what_its_place_demands(
+    state: State, kind: str, fields: dict[str, object], error: type[ComityError], piece: str
+) -> None:
+    *_, bob, carol = until(state)
+    if kind == "confirm":
+        carol.answer(True)
+    with pytest.raises(error, match=piece):
+        bob.ceremony.receive(remake(carol.secrets, carol.said(kind), **fields))
+    assert bob.ceremony.state is State.ENDED
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_same_message_again_ends_it(seed: int) -> None:
+    room, (alice, bob, _) = meet("alice", "bob", "carol")
+    room.run(seed)
+    room.compare()
+    hello = alice.said("hello").raw
+    with pytest.raises(PeerError, match="alice sent HELLO twice"):
+        bob.ceremony.receive(hello)
+    with pytest.raises(VerificationError, match="somebody sent HELLO in your name"):
+        alice.ceremony.receive(hello)
+
+
+def test_nobody_confirms_or_leaves_in_ones_name() -> None:
+    *_, bob, _ = until(State.COMPARING)
+    body = {"transcript": bob.said("agree").body["transcript"], "how": "words", "verified": [0, 1]}
+    with pytest.raises(VerificationError, match="somebody sent CONFIRM in your name"):
+        bob.ceremony.receive(messages.make("confirm", bob.secrets.identity, body).raw)
+    for state in (State.AGREEING, State.COMPARING):
+        *_, alice, bob, _ = until(state)
+        for party in (alice, bob):
+            body = {"open": bob.said("hello").body["open"], "reason": "declined"}
+            with pytest.raises(VerificationError, match="somebody sent LEAVE in your name"):
+                party.ceremony.receive(messages.make("leave", party.secrets.identity, body).raw)
+    *_, bob, _ = until(State.GATHERING)
+    bob.ceremony.receive(bob.said("hello").raw)
+    with pytest.raises(VerificationError, match="somebody sent LEAVE in your name"):
+        bob.ceremony.receive(messages.make("leave", bob.secrets.identity, body).raw)
+
+
+def test_the_host_recognises_its_own_opening() -> None:
+    _, (alice, _) = meet("alice", "bob")
+    changed = remake(alice.secrets, alice.said("open"), t=0, session_key="00" * 32)
+    with pytest.raises(VerificationError, match="the rendezvous changed what you opened"):
+        alice.ceremony.receive(changed)
+
+
+def test_more_messages_than_a_ceremony_has_are_a_flood() -> None:
+    *_, bob, _ = until(State.GATHERING)
+    leave = messages.make("leave", secrets_of("eve").identity, {"open": "00" * 32, "reason": "declined"}).raw
+    with pytest.raises(PeerError, match="the room is flooded with messages"):
+        for _ in range(MAX_ENVELOPES):
+            assert bob.ceremony.receive(leave) == []
+    assert bob.ceremony.state is State.ENDED

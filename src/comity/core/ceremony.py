@@ -106,7 +106,7 @@ class Ceremony:
         self._said = b""  # my HELLO
         self._seen: set[tuple[str, bytes]] = set()  # (type, sender): rule 1
         self._count = 0
-        self._opening: Opening | None = None
+        self._opening: Opening  # set by OPEN, so in every state after OPENING
         self._hellos: dict[bytes, Hello] = {}  # by identity, in order of arrival
         self._gone: set[bytes] = set()  # who left before the roster
         self._proposed: tuple[Hello, ...] = ()
@@ -221,7 +221,7 @@ class Ceremony:
         return [Opened(opened)]
 
     def _on_hello(self, envelope: Envelope) -> list[Command]:
-        opening = self._opened
+        opening = self._opening
         hello = messages.read_hello(envelope)
         name, own = hello.member.name, envelope.raw == self._said
         if hello.open != self._opens:
@@ -248,8 +248,8 @@ class Ceremony:
         if fingerprint(envelope.sender) != self._host:
             raise VerificationError(f"{self._who(envelope)}, who is not the host, sent a roster", hint=CHEAT)
         said = {k: h for k, h in self._hellos.items() if k != self._me or h.envelope.raw == self._said}
-        program = self._program or self._opened.open.program
-        self._roster = check_roster(envelope, self._opened, said, self._gone, self._me, program)
+        program = self._program or self._opening.open.program
+        self._roster = check_roster(envelope, self._opening, said, self._gone, self._me, program)
         self._frozen = envelope
         self._enter(State.REVEALING)
         names = tuple(h.member.name for h in self._roster)
@@ -267,7 +267,7 @@ class Ceremony:
         if not self._complete(envelope):
             return []
         nonces = [self._nonces[h.member.identity] for h in self._roster]
-        self._transcript = digest("transcript", self._opened.envelope.raw, self._frozen.raw, *nonces)
+        self._transcript = digest("transcript", self._opening.envelope.raw, self._frozen.raw, *nonces)
         self._enter(State.AGREEING)
         return [self._post("agree", {"transcript": self._transcript.hex()})]
 
@@ -286,6 +286,8 @@ class Ceremony:
 
     def _on_confirm(self, envelope: Envelope) -> list[Command]:
         hello = self._member(envelope)
+        if envelope.sender == self._me and not self._answered:
+            raise self._usurped(envelope)
         transcript, how, verified = messages.read_confirm(envelope)
         name = hello.member.name
         if transcript != self._transcript:
@@ -294,8 +296,6 @@ class Ceremony:
         due = () if how == "link" else tuple(i for i in range(len(self._roster)) if i != mine)
         if how != hello.member.verify or verified != due:
             raise PeerError(f"{name} confirmed otherwise than it had said it would", hint=CHEAT)
-        if envelope.sender == self._me and not self._answered:
-            raise self._usurped(envelope)
         commands: list[Command] = [] if envelope.sender == self._me else [Confirmed(name)]
         if self._complete(envelope):
             self._enter(State.DONE)
@@ -304,7 +304,7 @@ class Ceremony:
 
     def _leave(self, envelope: Envelope) -> list[Command]:
         opening, reason = messages.read_leave(envelope)
-        if self._opening is None or opening != self._opens or self.state is State.DONE:
+        if self.state in (State.OPENING, State.DONE) or opening != self._opens:
             return []
         name, own = self._who(envelope), envelope.sender == self._me
         hello = self._hellos.get(envelope.sender)
@@ -349,12 +349,6 @@ class Ceremony:
         body: dict[str, object] = {"transcript": self._transcript.hex(), "how": how, "verified": verified}
         return [self._post("confirm", body)]
 
-    @property
-    def _opened(self) -> Opening:
-        if self._opening is None:
-            raise Ended
-        return self._opening
-
     def _index(self, identity: bytes) -> int:
         return next(i for i, h in enumerate(self._roster) if h.member.identity == identity)
 
@@ -368,7 +362,7 @@ class Ceremony:
         hello = self._hellos.get(envelope.sender)
         if hello is not None:
             return hello.member.name
-        if self._opening is not None and envelope.sender == self._opening.envelope.sender:
+        if self.state is not State.OPENING and envelope.sender == self._opening.envelope.sender:
             return self._opening.open.name
         return "somebody"
 
@@ -383,7 +377,7 @@ class Ceremony:
         return PeerError(f"{self._who(envelope)} sent {kind} too early or too late", hint=CHEAT)
 
     def _session(self) -> Session:
-        manifest = messages.manifest_of(self._opened.open, self._roster)
+        manifest = messages.manifest_of(self._opening.open, self._roster)
         return Session(
             manifest.members,
             manifest.threshold,
