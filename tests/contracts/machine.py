@@ -13,18 +13,19 @@ class Traces:
     tasks: frozenset[str]
 
 
-def _descriptors() -> set[str]:
+def descriptors() -> frozenset[str]:
+    """Numbers of what is open, and what it is."""
     found = set()
     for entry in Path("/proc/self/fd").iterdir():
         try:
             found.add(f"{entry.name} {entry.readlink()}")
         except FileNotFoundError:  # the listing's own descriptor
             continue
-    return found
+    return frozenset(found)
 
 
 def traces() -> Traces:
     """Open descriptors, temporary files, and unfinished tasks but the caller's."""
     tasks = {str(task.get_coro()) for task in asyncio.all_tasks() if task is not asyncio.current_task()}
     files = {str(path) for path in Path(tempfile.gettempdir()).rglob("*")}
-    return Traces(frozenset(_descriptors()), frozenset(files), frozenset(tasks))
+    return Traces(descriptors(), frozenset(files), frozenset(tasks))

@@ -420,3 +420,28 @@ async def test_a_transport_can_be_entered_again(kind: Kind, lines: list[str]) ->
             channels = await pair(alice, 1, bob)
             assert await carries(*channels)
             close(*channels)
+
+
+def test_uvloop_carries_it_as_well(kind: Kind, lines: list[str]) -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def run() -> int:
+        async with entered(kind, 3, lines) as reaches:
+            channels = await pair(reaches[0], 1, reaches[1])
+            before = traces()
+            for turns in range(6):
+                dial = asyncio.create_task(reaches[0].dial(2))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                dial.cancel()
+                with suppress(asyncio.CancelledError):
+                    close(await dial)
+            reaches[2].refresh()
+            assert await carries(*channels)
+            close(*channels)
+        assert traces().tasks == before.tasks
+        return len(traces().descriptors)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(run()) == runner.run(run()), "descriptors are left"
+    assert lines == []

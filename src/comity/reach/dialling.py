@@ -25,7 +25,7 @@ RESOLVING = 2.0
 async def resolved(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     """The same in the same order, names replaced by what they resolve to now, or left out when they do not."""
     listed = tuple(candidates)
-    lookups = {c.host: asyncio.create_task(_look_up(c.host)) for c in listed if is_name(c.host)}
+    lookups = {name: asyncio.create_task(_look_up(name)) for name in {c.host for c in listed} if is_name(name)}
     try:
         if lookups:
             await asyncio.wait(lookups.values(), timeout=RESOLVING)
