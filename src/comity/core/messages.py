@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from comity.core.encoding import Fields, Malformed, decode, digest, encode
-from comity.core.identity import Secrets, check_name, exchange_public, public_key, sign, verify
+from comity.core.identity import Secrets, check_name, exchange_public, public_key, sign, small_order, verify
 from comity.core.limits import MAX_BODY, MAX_HELLO, MAX_NAME, MAX_PARTIES
 from comity.core.manifest import Manifest, Member
 from comity.core.program import Program
@@ -26,6 +26,7 @@ REASONS = ("words", "program", "declined", "interrupted", "protocol", "error")
 MAX_CERTIFICATE = 640  # bytes of DER: a self-signed Ed25519 certificate has about 300
 MAX_TRANSPORTS = 16
 SMALL = 1024  # bytes of a message without lists
+_LIMITS = {"roster": MAX_BODY, "hello": MAX_HELLO, "open": MAX_HELLO}
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,15 @@ class Envelope:
 
 
 def make(kind: str, seed: bytes, body: dict[str, Any]) -> Envelope:
+    """Raises UsageError for what no receiver would take."""
     body = {**body, "from": public_key(seed).hex()}
     signature = sign(seed, digest(kind, encode(body)))
     raw = encode({"type": kind, "body": body, "signature": signature.hex()})
+    if len(raw) > _limit(kind):
+        raise UsageError(
+            f"your {kind} message has {len(raw)} bytes, {_limit(kind)} are allowed",
+            hint="give the program fewer or shorter arguments",
+        )
     return Envelope(kind, public_key(seed), body, raw)
 
 
@@ -57,9 +64,8 @@ def parse(raw: bytes) -> Envelope:
 def _envelope(value: Any, raw: bytes) -> Envelope:
     fields = Fields(value, "a message")
     kind = fields.choice("type", TYPES)
-    limit = {"roster": MAX_BODY, "hello": MAX_HELLO, "open": MAX_HELLO}.get(kind, SMALL)
-    if len(raw) > limit:
-        raise Malformed(f"{kind} has {len(raw)} bytes, {limit} are allowed")
+    if len(raw) > _limit(kind):
+        raise Malformed(f"{kind} has {len(raw)} bytes, {_limit(kind)} are allowed")
     body = dict(fields.mapping("body"))
     signature = fields.data("signature", 64)
     fields.end()
@@ -67,6 +73,10 @@ def _envelope(value: Any, raw: bytes) -> Envelope:
     if not verify(sender, signature, digest(kind, encode(body))):
         raise Malformed(f"{kind} is not signed by its sender")
     return Envelope(kind, sender, body, raw)
+
+
+def _limit(kind: str) -> int:
+    return _LIMITS.get(kind, SMALL)
 
 
 @dataclass(frozen=True)
@@ -180,6 +190,8 @@ def _check_certificate(member: Member) -> None:
         raise Malformed(f"{member.name}'s certificate cannot be read") from exc
     if not isinstance(key, Ed25519PublicKey) or key.public_bytes_raw() != member.session_key:
         raise Malformed(f"{member.name}'s certificate holds another key than the session key")
+    if small_order(member.session_key):
+        raise Malformed(f"{member.name}'s session key is one that anybody can use")
 
 
 def opens(hello: Hello, nonce: bytes) -> bool:
