@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import click
 
-from comity.cli.demo import demo
-from comity.cli.doctor import doctor
-from comity.cli.host import host
-from comity.cli.join import join
-from comity.cli.talk import Talk
 from comity.errors import UsageError
 
+NAMES = ("host", "join", "demo", "doctor", "serve")
+"""One module of this folder each, which offers a command of its name."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class Commands(click.Group):
+    """Imports a command's module when it is asked for: --version need not wait for the network's libraries."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(NAMES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in NAMES:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"comity.cli.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="comity")
 def commands() -> None:
     """Secure sessions for strangers who compute together with MPyC."""
-
-
-for _command in (host, join, demo, doctor):
-    commands.add_command(_command)
 
 
 def main() -> None:
@@ -31,6 +39,8 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except click.ClickException as exc:
+        from comity.cli.talk import Talk
+
         context = getattr(exc, "ctx", None)
         path = context.command_path if context is not None else "comity"
         said = UsageError(exc.format_message().rstrip(".").replace("\n", " "), hint=f"{path} --help")

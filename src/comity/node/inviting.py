@@ -24,12 +24,12 @@ async def meeting_place(
         yield WebRendezvous(options.rendezvous, report=report), options.rendezvous
         return
     async with Server(only=rooms) as server:
-        families = {6 if ":" in host else 4 for host, _ in server.addresses}
+        families = (4, 6) if any(":" in host for host, _ in server.addresses) else (4,)
         urls = tuple(f"http://{host}:{server.port}" for host in _hosts(families))[:MAX_ADDRESSES]
         yield WebRendezvous(urls[-1:], report=report), urls
 
 
-def _hosts(families: set[int]) -> list[str]:
+def _hosts(families: tuple[int, ...]) -> list[str]:
     """This machine's addresses as URLs write them: for the LAN first, loopback last."""
     found = [i.ip for i in local_addresses() if i.version in families and not i.ip.is_link_local]
     found.sort(key=lambda ip: (ip.is_loopback, ip.version))
@@ -44,6 +44,3 @@ def invite(invitation: Invitation, m: int, person: Person) -> None:
     ]
     addresses = list(invitation.rendezvous)
     person.line("Invite", *lines, event="invite", link=invitation.link(), others=others, rendezvous=addresses)
-
-
-__all__ = ["invite", "meeting_place"]

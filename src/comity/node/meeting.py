@@ -118,8 +118,9 @@ class Meeting:
                     self._names.append(opened.name)
                     await self._choose(opened)
                 case Joined(name):
-                    self._names.append(name)
-                    self.person.line("Joined", name, event="joined", name=name)
+                    if name not in self._names:  # the host is known from its opening
+                        self._names.append(name)
+                        self.person.line("Joined", name, event="joined", name=name)
                 case Left(name, reason):
                     self._names.remove(name)
                     self.person.line("Left", f"{name}: {reason}; waiting for another", event="left", name=name)

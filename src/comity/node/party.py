@@ -33,7 +33,7 @@ from comity.node.pairs import Pairs
 from comity.node.person import Person
 from comity.node.run import Run
 from comity.node.signals import signal_room
-from comity.node.start import check_secrecy, promise, show_program, usable_transports
+from comity.node.start import check_secrecy, promise, show_program, show_session, usable_transports
 from comity.rendezvous.client import WebRendezvous
 
 INVITE_SECONDS = 3600.0
@@ -59,6 +59,7 @@ class Party:
         options = self.options
         transports = usable_transports(options)
         program = await self._examine(found, options.m, options.t)
+        show_program(program, found.kind == "builtin", self.person)
         await check_secrecy(options.m, options.t, options, self.person)
         if options.m == 1:
             await self._alone(found, transports)
@@ -107,7 +108,6 @@ class Party:
         record = self.record
         record.m, record.t, record.program, record.digest = m, t, program.name, program.digest
         record.versions = {"python": program.python, **_versions(program)}
-        show_program(program, found.kind == "builtin", self.person)
         self.phase("start")
         return program
 
@@ -129,15 +129,8 @@ class Party:
             nonlocal chosen
             self.phase("invite")
             chosen = await self._choose(opened, taken, found)
-            self.person.line(
-                "Session",
-                f"from {opened.name}, {opened.m} parties, {opened.verify}",
-                event="session",
-                host=opened.name,
-                parties=opened.m,
-                verify=opened.verify,
-            )
             program = await self._examine(chosen, opened.m, opened.threshold)
+            show_session(opened, program, chosen.kind == "builtin", self.person)
             if program.digest == opened.program.digest:
                 await check_secrecy(opened.m, opened.threshold, options, self.person)
             return program, self._distinct_name(taken)

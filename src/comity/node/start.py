@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from comity import transports
+from comity.core.messages import Open
 from comity.core.program import Program
 from comity.errors import UsageError
 from comity.interfaces import Transport
@@ -32,7 +33,7 @@ async def check_secrecy(m: int, t: int, options: Options, person: Person) -> Non
     why = "with two parties" if m == 2 else "with a threshold of 0"
     warning = f"no secrecy: {why} each party can learn what the others put in"
     if options.allow_no_secrecy:
-        person.line("Warning", warning, event="warning", reason="no secrecy")
+        person.line("Warning", warning, event="warning", text=warning)
         return
     if not await person.ask("Warning", warning, "go on all the same?", option="--allow-no-secrecy"):
         raise UsageError("not without secrecy", hint="take three parties or more: --parties 3")
@@ -40,12 +41,26 @@ async def check_secrecy(m: int, t: int, options: Options, person: Person) -> Non
 
 def show_program(program: Program, builtin: bool, person: Person) -> None:
     kind = "built in" if builtin else "yours"
-    arguments = " ".join((program.name, *program.arguments))
-    person.line(
-        "Program",
-        f"{arguments}, {kind}, {program.short}",
-        event="program",
-        name=program.name,
-        arguments=list(program.arguments),
-        digest=program.digest,
-    )
+    text = f"{_command(program)}, {kind}, {program.short}"
+    person.line("Program", text, event="program", **_fields(program))
+
+
+def show_session(opened: Open, program: Program, builtin: bool, person: Person) -> None:
+    """To a joiner: what it was invited to, and what it would run itself."""
+    same = program.digest == opened.program.digest
+    kind = "the built-in" if builtin else "yours"
+    what = f"from {opened.name}: {_command(opened.program)} with {count(opened.m)} parties; {kind} is "
+    what += f"the same ({program.short})" if same else f"another one ({program.short}, not {opened.program.short})"
+    person.line("Session", what, event="session", host=opened.name, parties=opened.m, same=same, **_fields(program))
+    if opened.verify == "link":
+        person.line(
+            "Warning", f"{opened.name} accepts whoever holds the invitation", event="warning", text="verify link"
+        )
+
+
+def _command(program: Program) -> str:
+    return " ".join((program.name, *program.arguments))
+
+
+def _fields(program: Program) -> dict[str, object]:
+    return {"name": program.name, "arguments": list(program.arguments), "digest": program.digest}
