@@ -341,6 +341,12 @@ def test_a_session_key_that_anybody_can_use_is_refused() -> None:
         READ["hello"](forged("hello", session_key=SMALL.hex(), certificate=held))
 
 
+@pytest.mark.parametrize("key", [bytes(32), SMALL, (2**255 - 20).to_bytes(32, "little")])
+def test_an_exchange_key_that_fixes_every_secret_is_refused(key: bytes) -> None:
+    with pytest.raises(Malformed, match="bob's exchange key gives everybody the same secret"):
+        READ["hello"](forged("hello", exchange_key=key.hex()))
+
+
 # Commitments
 
 

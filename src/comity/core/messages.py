@@ -13,11 +13,20 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from comity.core.encoding import Fields, Malformed, decode, digest, encode
-from comity.core.identity import Secrets, check_name, exchange_public, public_key, sign, small_order, verify
+from comity.core.identity import (
+    Secrets,
+    check_name,
+    exchange_public,
+    pair_secret,
+    public_key,
+    sign,
+    small_order,
+    verify,
+)
 from comity.core.limits import MAX_BODY, MAX_HELLO, MAX_NAME, MAX_PARTIES
 from comity.core.manifest import Manifest, Member
 from comity.core.program import Program
-from comity.errors import UsageError
+from comity.errors import PeerError, UsageError
 
 VERSION = 1
 TYPES = ("open", "hello", "roster", "reveal", "agree", "confirm", "leave")
@@ -176,6 +185,7 @@ def read_hello(envelope: Envelope) -> Hello:
         fields.choice("verify", VERIFY),
     )
     _check_certificate(member)
+    _check_exchange_key(member)
     program = Program.from_dict(dict(fields.mapping("program")))
     transports = fields.texts("transports", MAX_TRANSPORTS, 32)
     commitment = fields.data("commitment", 32)
@@ -192,6 +202,13 @@ def _check_certificate(member: Member) -> None:
         raise Malformed(f"{member.name}'s certificate holds another key than the session key")
     if small_order(member.session_key):
         raise Malformed(f"{member.name}'s session key is one that anybody can use")
+
+
+def _check_exchange_key(member: Member) -> None:
+    try:
+        pair_secret(bytes(32), member.exchange_key)
+    except PeerError as exc:
+        raise Malformed(f"{member.name}'s exchange key gives everybody the same secret") from exc
 
 
 def opens(hello: Hello, nonce: bytes) -> bool:
