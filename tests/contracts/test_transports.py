@@ -17,6 +17,7 @@ from tests.contracts.machine import traces
 from tests.contracts.parties import Exchange, session
 
 from comity.core.limits import MAX_SIGNAL
+from comity.core.manifest import Session
 from comity.errors import UnreachableError
 from comity.interfaces import Channel, PartyId, Reach, Settings, Traits, Transport
 from comity.transports import Kind, available
@@ -56,6 +57,17 @@ async def entered(
                 context = transport.connect(agreed, party, exchange.signals(party), lines.append)
                 reaches[party] = await stack.enter_async_context(context)
         yield reaches
+
+
+@asynccontextmanager
+async def entered_both(
+    kind: Kind, agreed: Session, exchange: Exchange, lines: list[str]
+) -> AsyncIterator[tuple[Reach, Reach]]:
+    async with (
+        kind(Settings()).connect(agreed, 0, exchange.signals(0), lines.append) as alice,
+        kind(Settings()).connect(agreed, 1, exchange.signals(1), lines.append) as bob,
+    ):
+        yield alice, bob
 
 
 async def exactly(sock: socket.socket, size: int) -> bytes:
@@ -301,17 +313,6 @@ async def test_hostile_signals_do_not_disturb(kind: Kind, lines: list[str]) -> N
         assert await carries(*channels)
         close(*channels)
     assert len(lines) <= 1 and all(line.startswith("bob ") for line in lines)
-
-
-@asynccontextmanager
-async def entered_both(
-    kind: Kind, agreed: object, exchange: Exchange, lines: list[str]
-) -> AsyncIterator[tuple[Reach, Reach]]:
-    async with (
-        kind(Settings()).connect(agreed, 0, exchange.signals(0), lines.append) as alice,
-        kind(Settings()).connect(agreed, 1, exchange.signals(1), lines.append) as bob,
-    ):
-        yield alice, bob
 
 
 async def test_arrivals_that_say_nothing_or_go_away_do_not_disturb(kind: Kind, lines: list[str]) -> None:

@@ -68,6 +68,15 @@ def test_without_rtnetlink_there_is_loopback_and_what_the_routes_use(monkeypatch
     assert {i.ip for i in found} <= {i.ip for i in known} | {ip_interface("::1").ip, ip_interface("127.0.0.1").ip}
 
 
+def test_a_machine_without_routes_has_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object) -> None:
+        raise OSError("network is unreachable")
+
+    monkeypatch.delattr(socket, "AF_NETLINK")
+    monkeypatch.setattr(socket.socket, "connect", unreachable)
+    assert local_addresses() == (ip_interface("127.0.0.1/8"), ip_interface("::1/128"))
+
+
 def test_when_the_kernel_refuses_to_list_the_routes_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addresses, "_GET_ADDRESS", 0xFF0)  # a type that no kernel knows: it answers with an error
     assert ip_interface("127.0.0.1/8") in local_addresses()

@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import resource
 import socket
 from pathlib import Path as File
@@ -91,11 +92,39 @@ async def test_an_arrival_that_is_reset_before_it_is_admitted_is_dropped() -> No
             sock.close()
 
 
-async def test_leaving_during_a_pause_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_went_away_before_it_was_accepted_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    accept, failures = socket.socket.accept, [ConnectionAbortedError()]
+
+    def abort_first(server: socket.socket) -> tuple[socket.socket, object]:
+        if failures:
+            raise failures.pop()
+        return accept(server)
+
+    monkeypatch.setattr(socket.socket, "accept", abort_first)
+    with bind(0) as server, listening(server, admit, lambda _: None) as arrivals:
+        honest = await connected(server.getsockname()[1])
+        arrived = await anext(arrivals)
+        honest.close()
+        arrived.sock.close()
+
+
+async def test_pauses_repeat_are_told_once_and_end_with_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = 0
+    third = asyncio.Event()
+    lines: list[str] = []
+
+    def full(_: socket.socket) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 3:
+            third.set()
+        raise OSError(errno.EMFILE, "full")
+
+    monkeypatch.setattr(listener, "PAUSE", 0.01)
     with bind(0) as server, socket.create_connection(server.getsockname()[:2]):
-        monkeypatch.setattr(server.__class__, "accept", lambda _: (_ for _ in ()).throw(OSError(24, "full")))
-        told = asyncio.Event()
-        with listening(server, admit, lambda _: told.set()) as arrivals:
-            await told.wait()
+        monkeypatch.setattr(socket.socket, "accept", full)
+        with listening(server, admit, lines.append) as arrivals:
+            await third.wait()
         assert [c async for c in arrivals] == []
         assert not asyncio.get_running_loop().remove_reader(server)
+    assert len(lines) == 1

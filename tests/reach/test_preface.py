@@ -1,6 +1,6 @@
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -126,7 +126,7 @@ class Arriving:
 
 
 @pytest.fixture
-async def arriving() -> Iterator[Arriving]:
+async def arriving() -> AsyncIterator[Arriving]:
     made = Arriving()
     yield made
     made.close()

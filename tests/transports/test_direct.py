@@ -186,3 +186,16 @@ async def test_what_was_tried_is_told(addresses: Machines) -> None:
             await alice.dial(1)
     assert caught.value.hints[0] == f"127.0.0.1:{port}: connection refused"
     assert "--listen" in caught.value.hints[1]
+
+
+async def test_a_peer_that_resets_at_once_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = socket.socket()
+
+    async def connect_first(*_: object) -> socket.socket:
+        return gone
+
+    monkeypatch.setattr(direct, "connect_first", connect_first)
+    async with entered() as (alice, _):
+        with pytest.raises(UnreachableError, match="bob closed the channel at once"):
+            await alice.dial(1)
+    assert gone.fileno() == -1

@@ -1,4 +1,6 @@
 import asyncio
+import fcntl
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -58,6 +60,35 @@ async def test_a_folder_that_the_system_tidied_away_is_no_error_at_the_end(folde
         (made,) = folder.iterdir()
         (made / "socket").unlink()
         made.rmdir()
+
+
+async def test_a_folder_that_is_swept_before_it_is_held_is_made_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, swept = fcntl.flock, []
+
+    def sweep_first(held: int, how: int) -> None:
+        lock(held, how)
+        if not swept:
+            swept.extend(folder.iterdir())
+            swept[0].rmdir()
+
+    monkeypatch.setattr(fcntl, "flock", sweep_first)
+    async with Unix(Settings()).connect(AGREED, 0, Exchange(2).signals(0), lambda _: None):
+        (made,) = folder.iterdir()
+        assert made != swept[0]
+    assert list(folder.iterdir()) == []
+
+
+async def test_what_another_user_left_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = folder / "comity-unix-abcdefgh"
+    theirs.mkdir()
+    (folder / "comity-unix-gone").symlink_to(theirs)
+    me = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: me + 1)
+    async with Unix(Settings()).connect(AGREED, 0, Exchange(2).signals(0), lambda _: None):
+        assert theirs.exists()
+    assert len(list(folder.iterdir())) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Ways to reach the other parties: one file each.
 
 A module here offers its class as `transport`; other distributions register theirs by an entry point of the group
-comity.transports that names such a class. One that cannot be loaded does not disturb the others.
+comity.transports that names such a class. One that cannot be loaded does not disturb the others. The tests in
+tests/contracts run over every one that is found, which is how a new one shows that it keeps the contract.
 """
 
 from __future__ import annotations
