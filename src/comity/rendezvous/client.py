@@ -142,14 +142,16 @@ class _WebMailbox:
     async def _keep(self, connection: Connection) -> None:
         """Stay connected until that makes no sense any more."""
         time = asyncio.get_running_loop().time
-        good = time()
+        good, pauses = time(), iter(PAUSES)
         try:
             while True:
                 began, before = time(), len(self._log)
                 await self._talk(connection)
                 if len(self._log) > before or time() - began > self._patience.steady:
-                    good = time()
-                await asyncio.sleep(PAUSES[0])  # a server that welcomes and closes is not to be hammered
+                    good, pauses = time(), iter(PAUSES)
+                elif time() - good > self._patience.later:
+                    raise UnreachableError(f"the rendezvous at {connection.address} closes every connection")
+                await asyncio.sleep(next(pauses, PAUSES[-1]))
                 connection = await self._dial(self._patience.later, good)
         except Malformed as exc:
             self._fail(PeerError(f"the rendezvous at {connection.address} broke the protocol: {exc.message}"))

@@ -131,7 +131,7 @@ class Dialler:
                 raise Failure(address, "it is no rendezvous of this version")
             message = await opened.receive()
             if message.type is not aiohttp.WSMsgType.BINARY:
-                raise Failure(address, closing(opened.close_code))
+                raise Failure(address, _closing(opened.close_code))
             welcome = wire.from_server(message.data)
             if not isinstance(welcome, wire.Welcome) or welcome.count > MAX_ROOM_BODIES:
                 raise Failure(address, "it is no rendezvous of this version")
@@ -160,7 +160,7 @@ async def _close(opened: aiohttp.ClientWebSocketResponse) -> None:
             await opened.close()
 
 
-def closing(code: int | None) -> str:
+def _closing(code: int | None) -> str:
     """What a close code of the server means."""
     return WHY[Reason(code)] if code in tuple(Reason) else "it closed the connection"
 
@@ -171,6 +171,8 @@ def _reason(exc: Exception) -> str:
         return "no answer"
     if isinstance(exc, aiohttp.WSServerHandshakeError):
         return f"it is no rendezvous (status {exc.status})"
+    if isinstance(exc, _Redirected):
+        return "it redirects to another place, which is not followed"
     if isinstance(exc, aiohttp.ClientConnectorDNSError):
         return "no such name"
     if isinstance(exc, ssl.SSLError | aiohttp.ClientConnectorSSLError):
@@ -197,5 +199,9 @@ async def web_session() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
+class _Redirected(aiohttp.ClientError):
+    """A server may not send us elsewhere: the invitation names where to go."""
+
+
 async def _refuse_redirect(session: aiohttp.ClientSession, state: SimpleNamespace, params: Any) -> None:
-    raise aiohttp.ClientError("redirected")
+    raise _Redirected
