@@ -123,7 +123,7 @@ class _Classes:
         """16 bytes that stand for a class; None for one that MPyC did not make."""
         known = self._digests.get(cls)
         if known is None and _derived(cls):
-            base = cls.__mro__[1]
+            base: Any = cls.__base__
             text = repr((base.__name__, *_PARAMETERS[base](cls)))
             known = digest("class of elements", text.encode())[:16]
             self._digests[cls] = known
@@ -151,4 +151,4 @@ class _Classes:
 
 def _derived(cls: type) -> bool:
     """Whether MPyC made this class by giving parameters to one of its own."""
-    return cls.__mro__[1] in _PARAMETERS and cls not in _PARAMETERS and cls.__module__.startswith("mpyc.")
+    return cls.__base__ in _PARAMETERS and cls not in _PARAMETERS and cls.__module__.startswith("mpyc.")
