@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from comity.core.ceremony import Ceremony, State
@@ -28,8 +28,8 @@ LEAVE_SECONDS = 2.0
 CONTEXT = b"ceremony"
 """What bodies of the ceremony are sealed with, besides the room's key."""
 
-Choose = Callable[[Open, tuple[str, ...]], Awaitable[tuple[Program, str]]]
-"""What a joiner runs, and its name, given what the host opened and the names that are taken."""
+Choose = Callable[[Open, Sequence[str]], Awaitable[tuple[Program, str]]]
+"""What a joiner runs, and its name, given what the host opened and the names that are taken (more may come)."""
 
 
 @dataclass
@@ -116,13 +116,13 @@ class Meeting:
                     await self.mailbox.post(seal(self.key, os.urandom(12), body, CONTEXT))
                 case Opened(opened):
                     self._names.append(opened.name)
-                    await self._choose(opened)
+                    self._asking = asyncio.ensure_future(self._choose(opened))  # and read on: it may have begun
                 case Joined(name):
                     if name not in self._names:  # the host is known from its opening
                         self._names.append(name)
                         self.person.line("Joined", name, event="joined", name=name)
                 case Left(name, reason):
-                    self._names.remove(name)
+                    self._names = [known for known in self._names if known != name]
                     self.person.line("Left", f"{name}: {reason}; waiting for another", event="left", name=name)
                 case Frozen():
                     self.phase("joined")
@@ -138,7 +138,7 @@ class Meeting:
     async def _choose(self, opened: Open) -> None:
         if self.choose is None:
             raise PeerError("the room was opened by somebody else")
-        program, name = await self.choose(opened, tuple(self._names))
+        program, name = await self.choose(opened, self._names)
         await self._obey(self.ceremony.choose(program, name))
 
     def _compare(self, command: Compare) -> None:

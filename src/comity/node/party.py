@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from comity.core.ceremony import Ceremony
@@ -86,18 +87,6 @@ class Party:
     def _rendezvous_report(self, line: str) -> None:
         self.person.line("Waiting", line, event="rendezvous", text=line)
 
-    async def _choose(self, opened: Open, taken: tuple[str, ...], found: FoundProgram | None) -> FoundProgram:
-        """What a joiner runs, after the host's opening: its own, or the built-in of that name."""
-        if found is not None:
-            return found
-        theirs = opened.program
-        if theirs.name not in builtin_names():
-            raise UsageError(
-                f"{opened.name} runs {theirs.name}, which is not built in",
-                hint="a program is never taken from a peer: name your own copy after the invitation",
-            )
-        return find(theirs.name, theirs.arguments)
-
     # -- both --------------------------------------------------------------------------------------------------------
 
     def _draw(self) -> Secrets:
@@ -125,10 +114,10 @@ class Party:
         ceremony = Ceremony(secrets, certificate, options.name, tuple(transports), options.verify, host)
         chosen = found
 
-        async def choose(opened: Open, taken: tuple[str, ...]) -> tuple[Program, str]:
+        async def choose(opened: Open, taken: Sequence[str]) -> tuple[Program, str]:
             nonlocal chosen
             self.phase("invite")
-            chosen = await self._choose(opened, taken, found)
+            chosen = _choose(opened, found)
             program = await self._examine(chosen, opened.m, opened.threshold)
             show_session(opened, program, chosen.kind == "builtin", self.person)
             if program.digest == opened.program.digest:
@@ -150,7 +139,7 @@ class Party:
                 run = await self._make_run(finished, secrets, certificate, transports)
                 await run.go(rendezvous, signal_room(secret))
 
-    def _distinct_name(self, taken: tuple[str, ...]) -> str:
+    def _distinct_name(self, taken: Sequence[str]) -> str:
         """A name that nobody here has yet; one that the person chose is never changed."""
         name, number = self.options.name, 2
         while not self.options.name_chosen and name in taken:
@@ -212,3 +201,16 @@ class Party:
 
 def _versions(program: Program) -> dict[str, str]:
     return {k: v for k, v in program.parts.items() if k in ("comity", "mpyc", "numpy", "gmpy2")}
+
+
+def _choose(opened: Open, found: FoundProgram | None) -> FoundProgram:
+    """What a joiner runs, after the host's opening: its own, or the built-in of that name."""
+    if found is not None:
+        return found
+    theirs = opened.program
+    if theirs.name not in builtin_names():
+        raise UsageError(
+            f"{opened.name} runs {theirs.name}, which is not built in",
+            hint="a program is never taken from a peer: name your own copy after the invitation",
+        )
+    return find(theirs.name, theirs.arguments)

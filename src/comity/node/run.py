@@ -56,6 +56,7 @@ class Run:
     _epoch: int = 0
     _given: set[Slot] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _faulted: bool = False
     _leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -242,6 +243,7 @@ class Run:
                 case Running():
                     pass
                 case Fault(error, party):
+                    self._faulted = True
                     if isinstance(error, PeerError) and party is not None:
                         self.ending.symptom(error, party)
                     else:
@@ -286,6 +288,8 @@ class Run:
         self.phase("run")
         if code == 0:
             self.ending.done()
+        elif self._faulted:
+            return  # it has said why
         elif code < 0:
             self.ending.cause(ProgramError(f"the program was ended by signal {-code}"))
         else:

@@ -35,7 +35,7 @@ async def check_secrecy(m: int, t: int, options: Options, person: Person) -> Non
     if options.allow_no_secrecy:
         person.line("Warning", warning, event="warning", text=warning)
         return
-    if not await person.ask("Warning", warning, "go on all the same?", option="--allow-no-secrecy"):
+    if not await person.ask("Warning", warning, "go on all the same?", option="--allow-no-secrecy", text=warning):
         raise UsageError("not without secrecy", hint="take three parties or more: --parties 3")
 
 
