@@ -29,6 +29,7 @@ from comity.core.identity import (
     sign,
 )
 from comity.core.invitation import Invitation
+from comity.core.limits import MAX_FRAME, MAX_GOODBYE
 from comity.core.manifest import Session
 from comity.core.messages import Open
 from comity.core.preface import CONTROL, Preface
@@ -325,11 +326,11 @@ def frame_vectors() -> dict[str, Any]:
     refused: Iterable[tuple[bytes, str]] = [
         (pack_header(DATA, 2, 0, 0, 0, 1) + b"x", "another epoch"),
         (pack_header(DATA, 1, 0, 0, 0, 0), "data without bytes"),
-        (pack_header(DATA, 1, 0, 0, 0, frames.MAX_FRAME + 1), "data above the limit"),
+        (pack_header(DATA, 1, 0, 0, 0, MAX_FRAME + 1), "data above the limit"),
         (pack_header(FIN, 1, 0, 0, 0, 1) + b"x", "a fin with bytes"),
         (pack_header(ACK, 1, 0, 0, 0, 1) + b"x", "an acknowledgement with bytes"),
         (pack_header(4, 1, 0, 0, 0, 0), "an unknown kind"),
-        (pack_header(GOODBYE, 1, 0, 0, 0, frames.MAX_GOODBYE + 1), "a goodbye above the limit"),
+        (pack_header(GOODBYE, 1, 0, 0, 0, MAX_GOODBYE + 1), "a goodbye above the limit"),
     ]
     return {
         "about": "the hello of a link and the frames of epoch 1 after it, numbers big endian, as they stand inside TLS",
