@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Protocol
 
 from comity.core import preface
@@ -52,41 +53,39 @@ class Channels:
         """Dial until the slot's link stands (`filled`). Raises UnreachableError after `give_up` seconds."""
         standing = self._wanted.setdefault(slot, asyncio.Event())
         name = self._pairs.session.name(slot.peer)
+        last: UnreachableError | None = None
         try:
             async with asyncio.timeout(give_up):
                 if self._pairs.me > slot.peer and await _happens(standing, LATER_SECONDS):
                     return
-                attempt = 0
-                while not standing.is_set():
-                    last = await self._dial(slot)
-                    pause = REDIAL_SECONDS[min(attempt, len(REDIAL_SECONDS) - 1)] if last else GREET_SECONDS
-                    attempt += 1
-                    await _happens(standing, pause)
+                for pause in chain(REDIAL_SECONDS, repeat(REDIAL_SECONDS[-1])):
+                    failure = await self._dial(slot)
+                    last = failure or last
+                    if await _happens(standing, pause if failure else GREET_SECONDS):
+                        return
         except TimeoutError:
+            tried = (last.message, *last.hints) if last else ()
             raise UnreachableError(
                 f"no path to {name} in {give_up:.0f} s",
-                hint=(f"{name} and you: comity doctor", "a machine behind a router: --listen PORT and --advertise"),
+                hint=(*tried, f"{name} and you: comity doctor", "behind a router: --listen PORT and --advertise"),
             ) from None
 
     def filled(self, slot: Slot) -> None:
         """Its link stands: stop dialling."""
         self._wanted.setdefault(slot, asyncio.Event()).set()
 
-    async def _dial(self, slot: Slot) -> str:
-        """One attempt; what went wrong, or nothing."""
+    async def _dial(self, slot: Slot) -> UnreachableError | None:
+        """One attempt; what went wrong, if anything."""
         number = self._numbers[slot] = self._numbers.get(slot, 0) + 1
+        mine = self._pairs.preface(slot.peer, slot.kind, slot.epoch, number)
         try:
             channel = await self._reach.dial(slot.peer)
-        except (UnreachableError, OSError) as exc:
-            return str(exc)
-        try:
-            mine = self._pairs.preface(slot.peer, slot.kind, slot.epoch, number)
             await greet(channel, mine, lambda data: self._answers(data, slot, number), GREET_SECONDS)
         except UnreachableError as exc:
-            return str(exc)
+            return exc
         if self._wanted[slot].is_set() or not self._take(slot, number, channel):
             channel.sock.close()
-        return ""
+        return None
 
     def _answers(self, data: bytes, slot: Slot, number: int) -> bool:
         return self._read(data) == (slot, number)
