@@ -254,6 +254,7 @@ def refused_messages(log: list[bytes]) -> Iterator[tuple[bytes, str]]:
     padded = {"from": public_key(bob.identity).hex(), "reason": "x" * messages.SMALL}
     yield signed("leave", padded), "more bytes than its type may have"
     alice, opened = secrets_of("alice"), by_type["open"]["body"]
+    change: dict[str, Any]
     for change, why in (
         ({"version": 2}, "another version"),
         ({"m": 1}, "one party"),
