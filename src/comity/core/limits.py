@@ -88,7 +88,7 @@ MAX_ROOM_MEMBERS = 2 * MAX_PARTIES
 """Connections into one room: a party that reconnects may be there twice until its old connection is noticed dead."""
 
 ROOM_LIFE = 65 * 60
-"""Seconds from a room's first member to its end: an invitation is good for one hour, and the ceremony's last minutes."""
+"""Seconds from a room's first member to its end: an invitation's hour, and the ceremony's last minutes."""
 
 ROOM_MEMORY = 60
 """Seconds for which a room without members is kept: everybody may be reconnecting."""
