@@ -28,7 +28,7 @@ async def test_three_parties_see_the_same_words_and_compute_the_same(tmp_path: P
         assert sorted(r.party for r in records) == [0, 1, 2] and len({r.session for r in records}) == 1
         for r in records:
             assert (r.outcome, r.error, r.exit, r.m, r.t, r.transport) == ("done", "", 0, 3, 1, "direct")
-            assert set(r.phases) == set(PHASES) and r.rounds > 100 and r.peak_memory > 10_000_000
+            assert set(r.phases) == set(PHASES) and r.rounds > 20 and r.peak_memory > 10_000_000
             assert all(peer.bytes_sent > 1000 and peer.round_trip_ms and peer.path == "direct" for peer in r.peers)
 
 
