@@ -1,7 +1,4 @@
 import pickle
-import socket
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +12,13 @@ from hypothesis import strategies as st
 from mpyc import fingroups
 from mpyc.finfields import GF
 from mpyc.gfpx import GFpX
+from tests.plain import run_plain
 
 from comity.core import codec as core_codec
 from comity.core.codec import Unsupported
 from comity.errors import ComityError
 from comity.mpyc_bridge import codec
 from comity.mpyc_bridge.codec import RefusedValueError, received_from
-from comity.mpyc_bridge.environment import child_environment
 
 PRIME, BINARY, TERNARY = GF(2**61 - 1), GF(GFpX(2)("x^8+x^4+x^3+x+1")), GF(GFpX(3)("x^2+1"))
 PERMUTATIONS, RESIDUES = fingroups.SymmetricGroup(5), fingroups.QuadraticResidues(l=64)
@@ -405,27 +402,17 @@ PROGRAM = """
 """
 
 
-def free_ports(count: int) -> int:
-    """The first of some ports in a row that nobody uses."""
-    for base in range(20000, 60000, 16):
-        try:
-            for port in range(base, base + count):
-                with socket.create_server(("127.0.0.1", port)):
-                    pass
-        except OSError:
-            continue
-        return base
-    raise AssertionError("no free ports")
-
-
 @pytest.mark.parametrize("kind", ["good", "bad"])
 def test_mpyc_computes_with_our_codec(tmp_path: Path, kind: str) -> None:
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(PROGRAM))
-    command = [sys.executable, str(program), "-M3", "--no-log", f"-B{free_ports(3)}", kind]
-    done = subprocess.run(command, env=child_environment(1), capture_output=True, text=True, timeout=15, check=False)
-    assert done.stdout.splitlines()[:2] == ["[[1.25, 3.5], [3.5, 12.5]]", f"[{BINARY(3) ** 2} {BINARY(200) ** 2}]"]
-    if kind == "good":
-        assert done.returncode == 0 and done.stdout.count("'party'") == 3, done.stderr
-    else:
-        assert "value of type object, which cannot be carried" in done.stderr
+    ended = run_plain(program, kind, m=3)
+    for party in ended:
+        assert party.stdout.splitlines()[:2] == [
+            "[[1.25, 3.5], [3.5, 12.5]]",
+            f"[{BINARY(3) ** 2} {BINARY(200) ** 2}]",
+        ]
+        if kind == "good":
+            assert party.returncode == 0 and party.stdout.count("'party'") == 3
+        else:
+            assert party.returncode == 1 and "value of type object, which cannot be carried" in party.stderr
