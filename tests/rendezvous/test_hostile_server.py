@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from comity.core.limits import MAX_BODY, MAX_ROOM_BODIES, MAX_ROOM_BYTES
-from comity.errors import ComityError, PeerError, UnreachableError, VerificationError
+from comity.errors import ComityError, UnreachableError, VerificationError
 from comity.interfaces import Mailbox
 from comity.rendezvous import client, dialling, wire
 from comity.rendezvous.client import Patience, WebRendezvous
@@ -178,10 +178,10 @@ async def test_a_server_that_breaks_the_protocol_ends_the_mailbox_and_is_named(m
         hostile(says(WELCOME, *messages)) as address,
         WebRendezvous([address], patience=SHORT).open(ROOM) as mailbox,
     ):
-        with pytest.raises(PeerError, match=f"the rendezvous at {address} broke the protocol"):
+        with pytest.raises(UnreachableError, match=f"the rendezvous at {address} broke the protocol"):
             async for _, body in mailbox.read():
                 assert body == b"x"
-        with pytest.raises(PeerError, match="broke the protocol"):
+        with pytest.raises(UnreachableError, match="broke the protocol"):
             await mailbox.post(b"more")
 
 
@@ -206,7 +206,7 @@ async def test_a_frame_that_is_no_websocket_frame_ends_the_mailbox(frame: bytes)
         hostile(says(WELCOME, then=write)) as address,
         WebRendezvous([address], patience=SHORT).open(ROOM) as mailbox,
     ):
-        with pytest.raises(PeerError, match="broke the protocol"):
+        with pytest.raises(UnreachableError, match="broke the protocol"):
             await first(mailbox)
 
 
@@ -225,7 +225,7 @@ async def test_endless_entries_end_at_what_a_room_may_hold() -> None:
             hostile(says(WELCOME, then=script)) as address,
             WebRendezvous([address], patience=SHORT).open(ROOM) as mailbox,
         ):
-            with pytest.raises(PeerError, match="more than a room holds"):
+            with pytest.raises(UnreachableError, match="more than a room holds"):
                 async for _ in mailbox.read():
                     read += 1
         assert read <= most
@@ -261,7 +261,7 @@ async def test_a_log_that_became_shorter_is_no_log() -> None:
         await ws.close()
 
     async with hostile(script) as address, WebRendezvous([address], patience=SHORT).open(ROOM) as mailbox:
-        with pytest.raises(PeerError, match="its log became shorter"):
+        with pytest.raises(UnreachableError, match="its log became shorter"):
             async for _, body in mailbox.read(2):
                 raise AssertionError(body)
 
@@ -339,7 +339,7 @@ async def test_a_server_whose_words_are_an_error_of_the_room_ends_it() -> None:
             await ws.close(code=code)
 
         async with hostile(script) as address, WebRendezvous([address], patience=SHORT).open(ROOM) as mailbox:
-            with pytest.raises(PeerError, match=why):
+            with pytest.raises(UnreachableError, match=why):
                 await first(mailbox)
 
 

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 
-from comity.errors import PeerError, UnreachableError
+from comity.errors import UnreachableError
 from comity.interfaces import Mailbox
 from comity.rendezvous.client import Patience, WebRendezvous
 from comity.rendezvous.rooms import Limits, Rooms
@@ -300,7 +300,7 @@ async def test_an_expired_room_ends_its_mailboxes() -> None:
         await a.post(b"x")
         now = 100.0
         rooms.sweep()
-        with pytest.raises(PeerError, match="the room has expired"):
+        with pytest.raises(UnreachableError, match="the room has expired"):
             await take(a, 2)
 
 

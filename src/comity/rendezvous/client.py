@@ -12,7 +12,7 @@ import aiohttp
 
 from comity.core.encoding import Malformed
 from comity.core.invitation import check_address
-from comity.errors import ComityError, PeerError, UnreachableError, UsageError, VerificationError
+from comity.errors import ComityError, UnreachableError, UsageError, VerificationError
 from comity.interfaces import Mailbox
 from comity.rendezvous import wire
 from comity.rendezvous.dialling import ATTEMPT_TIMEOUT, Connection, Dialler, Failure, NoWay, web_session
@@ -154,7 +154,7 @@ class _WebMailbox:
                 await asyncio.sleep(next(pauses, PAUSES[-1]))
                 connection = await self._dial(self._patience.later, good)
         except Malformed as exc:
-            self._fail(PeerError(f"the rendezvous at {connection.address} broke the protocol: {exc.message}"))
+            self._fail(_faulty(f"the rendezvous at {connection.address} broke the protocol: {exc.message}"))
         except Exception as exc:  # a bug of ours must reach whoever reads, too
             self._fail(exc)
 
@@ -179,7 +179,7 @@ class _WebMailbox:
         raise AssertionError("pauses never end")
 
     async def _talk(self, connection: Connection) -> None:
-        """Read and post on this connection until it is lost. Raises Malformed and PeerError."""
+        """Read and post on this connection until it is lost. Raises Malformed and UnreachableError."""
         try:
             again = self._meet(connection.welcome)
             await first_of(self._listen(connection), self._post_all(connection, again))
@@ -187,7 +187,7 @@ class _WebMailbox:
             await connection.close()
         code = connection.socket.close_code
         if code in (Reason.EXPIRED, Reason.MALFORMED):
-            raise PeerError(WHY[Reason(code)], hint="start a new session")
+            raise _faulty(WHY[Reason(code)])
 
     def _meet(self, welcome: wire.Welcome) -> bool:
         """Whether this is another log than the one we knew."""
@@ -255,6 +255,11 @@ class _WebMailbox:
             self._sent.add(key)
             async with asyncio.timeout(SEND_TIMEOUT):
                 await connection.socket.send_bytes(wire.post(body))
+
+
+def _faulty(message: str) -> UnreachableError:
+    """No party did it: the rendezvous did, or whoever speaks in its name."""
+    return UnreachableError(message, hint="start a new session, with another rendezvous if there is one")
 
 
 def _given_up(failures: tuple[Failure, ...]) -> ComityError:

@@ -68,7 +68,8 @@ class Dialler:
         self._session, self._room = session, room
         self._addresses = list(addresses)
         self._pinned = bool(certificate)
-        self._ssl: aiohttp.Fingerprint | bool = aiohttp.Fingerprint(certificate) if certificate else True
+        # aiohttp's own default would be the authorities of the time when it was imported
+        self._ssl = aiohttp.Fingerprint(certificate) if certificate else ssl.create_default_context()
 
     async def connect(self, incarnation: bytes, after: int, timeout: float = ATTEMPT_TIMEOUT) -> Connection:
         """One attempt of `timeout` seconds at every address. Raises NoWay.

@@ -5,18 +5,48 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from comity.core.candidates import Interface
 from comity.errors import UsageError
 
 Listen = tuple[str, int]
 """Host and port; host "" means every address, IPv4 and IPv6; port 0 a fresh one, the same for the whole list."""
 
+DEFAULT_PORT = 8787
 BACKLOG = 128
 
+_LISTEN = re.compile(r"(?:\[([\w:.%]+)\]|([^\[\]:\s]*))(?::([0-9]{1,5}))?", re.ASCII)
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+def parse_listen(text: str) -> Listen:
+    """HOST:PORT, HOST, :PORT or PORT, where an IPv6 address stands in brackets. Raises UsageError."""
+    match = _LISTEN.fullmatch(f":{text}" if text.isdecimal() else text)
+    if match is None:
+        hint = f"for example 127.0.0.1:{DEFAULT_PORT} or [::1]:{DEFAULT_PORT}"
+        raise UsageError(f"{text[:80]!r} is no address to listen on", hint=hint)
+    return match[1] or match[2] or "", int(match[3] or DEFAULT_PORT)
+
+
+def urls(scheme: str, addresses: Iterable[Listen], here: Iterable[Interface]) -> tuple[str, ...]:
+    """Where others find a server that listens on `addresses`: those that others may use first, loopback last.
+
+    here: the addresses of this machine, which stand for an address of zeros.
+    """
+    interfaces = [i.ip for i in here if not i.ip.is_link_local]
+    found: dict[tuple[IPv4Address | IPv6Address, int], None] = {}
+    for host, port in addresses:
+        bound = ip_address(host.partition("%")[0])
+        # the wildcard of IPv6 is a socket of both families
+        fits = [ip for ip in interfaces if bound.version == 6 or ip.version == 4] if bound.is_unspecified else [bound]
+        found |= dict.fromkeys((ip, port) for ip in fits)
+    ordered = sorted(found, key=lambda at: (at[0].is_loopback, at[0].version))
+    return tuple(f"{scheme}://[{ip}]:{port}" if ip.version == 6 else f"{scheme}://{ip}:{port}" for ip, port in ordered)
 
 
 async def open_sockets(addresses: Sequence[Listen]) -> list[socket.socket]:

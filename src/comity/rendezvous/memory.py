@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from comity.errors import PeerError, UsageError
+from comity.errors import UnreachableError, UsageError
 from comity.interfaces import Mailbox
 from comity.rendezvous.log import check_body
 from comity.rendezvous.rooms import WHY, Reason, Refused, Room, Rooms, check_room
@@ -22,7 +22,7 @@ class MemoryRendezvous:
         try:
             entered = self._rooms.enter(check_room(room))
         except Refused as exc:
-            raise PeerError(WHY[exc.reason]) from exc
+            raise UnreachableError(WHY[exc.reason]) from exc
         mailbox = _MemoryMailbox(self._rooms, entered)
         try:
             yield mailbox
@@ -44,7 +44,7 @@ class _MemoryMailbox:
         if self._left:
             raise UsageError("the mailbox was left")
         if self._room.expired:
-            raise PeerError(WHY[Reason.EXPIRED])
+            raise UnreachableError(WHY[Reason.EXPIRED])
 
     async def post(self, body: bytes, /) -> int:
         self._check()

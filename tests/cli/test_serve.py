@@ -1,0 +1,118 @@
+"""comity serve as a process of its own."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from comity.links.certificate import make_certificate
+from comity.rendezvous.client import WebRendezvous
+
+ROOM = "0a" * 16
+
+
+@asynccontextmanager
+async def serving(*options: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "comity",
+        "serve",
+        *options,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def event(process: asyncio.subprocess.Process) -> dict[str, object]:
+    assert process.stderr is not None
+    line = await process.stderr.readline()
+    value = json.loads(line)
+    assert isinstance(value, dict)
+    return value
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_it_serves_until_it_is_stopped_and_ends_well(number: signal.Signals) -> None:
+    async with serving("--json", "--listen", "127.0.0.1:0") as process:
+        said = await event(process)
+        address = f"http://127.0.0.1:{said['port']}"
+        assert said == {"event": "serving", "addresses": [address], "port": said["port"]}
+        async with WebRendezvous([address]).open(ROOM) as mailbox:
+            assert await mailbox.post(b"x") == 1
+            process.send_signal(number)
+            assert await event(process) == {"event": "stopped"}
+            assert await process.wait() == 0
+        assert process.stdout is not None and await process.stdout.read() == b""
+
+
+async def test_by_default_it_listens_on_every_address() -> None:
+    async with serving("--listen", ":0") as process:
+        assert process.stderr is not None
+        label, address = (await process.stderr.readline()).decode().split()
+        assert label == "Serving"
+        port = int(address.rpartition(":")[2])
+        for host in ["127.0.0.1", *(["[::1]"] if socket.has_dualstack_ipv6() else [])]:
+            async with WebRendezvous([f"http://{host}:{port}"]).open(ROOM) as mailbox:
+                assert await mailbox.post(b"x") == 1
+        process.send_signal(signal.SIGINT)
+        shown = (await process.stderr.read()).decode().split()
+        assert f"http://127.0.0.1:{port}" in [address, *shown] and shown[-1] == "Stopped"
+
+
+async def test_with_a_certificate_it_serves_https_and_shows_what_to_pin(tmp_path: Path) -> None:
+    key, der = Ed25519PrivateKey.from_private_bytes(b"k" * 32), make_certificate(b"k" * 32)
+    pem, key_file = tmp_path / "a.pem", tmp_path / "a.key"
+    pem.write_bytes(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM))
+    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    async with serving("--listen", "127.0.0.1:0", "--certificate", str(pem), "--key", str(key_file)) as process:
+        assert process.stderr is not None
+        address = (await process.stderr.readline()).decode().split()[1]
+        shown = (await process.stderr.readline()).decode().split()[-1]
+        assert address.startswith("https://") and bytes.fromhex(shown) == sha256(der).digest()
+        async with WebRendezvous([address], bytes.fromhex(shown)).open(ROOM) as mailbox:
+            assert await mailbox.post(b"x") == 1
+
+
+async def refusal(*options: str) -> str:
+    async with serving(*options) as process:
+        out, said = await asyncio.wait_for(process.communicate(), 15)
+        assert process.returncode == 2 and out == b""
+        return said.decode()
+
+
+async def test_what_cannot_be_served_is_said(tmp_path: Path) -> None:
+    junk = tmp_path / "junk"
+    junk.write_bytes(os.urandom(99))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = await asyncio.gather(
+            refusal("--listen", f"127.0.0.1:{port}"),
+            refusal("--listen", "::1:8787"),
+            refusal("--certificate", str(junk), "--key", str(junk)),
+            refusal("--certificate", str(junk)),
+            refusal("--certificate", str(tmp_path / "missing"), "--key", str(junk)),
+        )
+    for text, why in zip(
+        said,
+        ["address already in use", "no address to listen on", "cannot be used", "together", "does not exist"],
+        strict=True,
+    ):
+        assert text.startswith("error: ") and why in text.replace("\n", " ")
