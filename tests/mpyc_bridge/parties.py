@@ -42,6 +42,17 @@ class Party:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     out: str = ""
     err: str = ""
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def saw(self, event: Event) -> None:
+        self.events.append(event)
+        self._news.set()
+
+    async def until(self, kind: type[Event]) -> None:
+        """Wait for an event of this kind."""
+        while not any(isinstance(event, kind) for event in self.events):
+            self._news.clear()
+            await self._news.wait()
 
     @property
     def code(self) -> int:
@@ -69,11 +80,14 @@ class Session:
     _made: set[tuple[int, int, int]] = field(default_factory=set)
 
     def start(self) -> None:
-        members = tuple(member(i) for i in range(self.m))
-        for i, party in self.parties.items():
-            party.process.give_session(TRANSCRIPT, seed(i), make_certificate(seed(i)), members)
+        for i in self.parties:
+            self.start_party(i)
         for i in self.parties:
             self.connect(i, 0, tuple(j for j in range(self.m) if j != i))
+
+    def start_party(self, i: int) -> None:
+        members = tuple(member(j) for j in range(self.m))
+        self.parties[i].process.give_session(TRANSCRIPT, seed(i), make_certificate(seed(i)), members)
 
     def connect(self, party: int, epoch: int, peers: tuple[int, ...]) -> None:
         for peer in peers:
@@ -89,7 +103,7 @@ class Session:
 
     async def follow(self, party: Party) -> None:
         async for event in party.process.events():
-            party.events.append(event)
+            party.saw(event)
             if isinstance(event, Wants):
                 self.connect(party.number, event.epoch, event.peers)
         party.out, party.err = (_text(file) for file in party.files[1:])
@@ -117,7 +131,10 @@ async def session(
     running = Session({}, m)
     async with contextlib.AsyncExitStack() as stack:
         for i in range(m) if present is None else present:
-            files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+            files: list[IO[bytes]] = []
+            for _ in range(3):
+                file = tempfile.TemporaryFile()  # noqa: SIM115  the stack closes it
+                files.append(stack.enter_context(file))
             files[0].write(stdin)
             files[0].seek(0)
             process = await ProgramProcess.start(

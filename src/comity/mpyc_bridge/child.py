@@ -23,7 +23,7 @@ import socket
 import sys
 import threading
 import time
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from comity.core.encoding import Malformed
 from comity.errors import ComityError, PeerError, UsageError
@@ -42,9 +42,10 @@ GOODBYE = 0.5
 FINISH = 10.0
 """Seconds for the peers to take the last bytes: MPyC may keep one from reading as long."""
 
-TERMINATED = 128 + signal.SIGTERM
+STOPS = 5
+"""How often what the program has left behind may stop the loop meanwhile: MPyC does so for a failed coroutine."""
 
-Expected = TypeVar("Expected", Task, Keys)
+TERMINATED = 128 + signal.SIGTERM
 
 
 class Stop(SystemExit):
@@ -58,7 +59,9 @@ class Child:
         self._reason, self._detail = "error", ""  # of the goodbye
         self._orphan = self._leaving = False
         self._stopping: asyncio.Handle | None = None
+        self._confirmed = threading.Event()  # the session's keys are here
         self._began = time.perf_counter()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._mpc: Any = None  # MPyC's runtime
 
     def live(self) -> NoReturn:
@@ -67,11 +70,11 @@ class Child:
         signal.signal(signal.SIGTERM, self._terminated)
         code: Any = 1
         try:
-            self._task = self._expect(Task)
+            self._task = self._first()
             self._import_mpyc(self._task)
-            self.report(Ready({name: str(value) for name, value in vars(self._mpc.options).items()}))
-            self._epochs.keys = self._expect(Keys)
             threading.Thread(target=self._follow, daemon=True).start()
+            self.report(Ready({name: str(value) for name, value in vars(self._mpc.options).items()}))
+            self._confirmed.wait()
             self._began = time.perf_counter()
             code = self._run()
         except Stop as exc:
@@ -102,13 +105,13 @@ class Child:
 
     # Preparation
 
-    def _expect(self, kind: type[Expected]) -> Expected:
+    def _first(self) -> Task:
         data, _ = control.receive(self._sock)
         if not data:
             raise Stop(1)  # the node is gone before anything has begun
         message = control.parse(data)
-        if not isinstance(message, kind):
-            raise Malformed(f"the node said {message.type}, not {kind.type}")
+        if not isinstance(message, Task):
+            raise Malformed(f"the node begins with {message.type}")
         return message
 
     def _import_mpyc(self, task: Task) -> None:
@@ -142,19 +145,25 @@ class Child:
 
     def _follow(self) -> None:
         """In a thread: what the node says, until it is gone."""
-        try:
-            while True:
-                data, descriptor = control.receive(self._sock)
-                if not data:
-                    break
+        with contextlib.suppress(OSError, Malformed):  # a broken socket, a node of another version: it ends the same
+            while (received := control.receive(self._sock))[0]:
+                data, descriptor = received
                 message = control.parse(data)
-                if isinstance(message, Given) and descriptor is not None:
-                    self._loop.call_soon_threadsafe(self._epochs.give, message, socket.socket(fileno=descriptor))
-        except (OSError, RuntimeError, Malformed):
-            pass  # a broken socket, a loop that the program has closed, a node of another version: it ends the same
+                if isinstance(message, Keys):
+                    self._epochs.keys = message
+                    self._confirmed.set()
+                elif isinstance(message, Given) and descriptor is not None:
+                    self._give(message, socket.socket(fileno=descriptor))
         self._orphan = True
         self._cut_off(1)
         os.kill(os.getpid(), signal.SIGTERM)
+
+    def _give(self, given: Given, channel: socket.socket) -> None:
+        if self._loop is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._epochs.give, given, channel)
+            except RuntimeError:  # the program has closed its loop
+                channel.close()
 
     # The end
 
@@ -168,7 +177,7 @@ class Child:
         if self._leaving:
             return
         self._cut_off(code)
-        if self._loop.is_running():
+        if self._loop is not None and self._loop.is_running():
             self._stopping = self._loop.call_soon_threadsafe(_raise, code)
         else:
             raise Stop(code)
@@ -188,7 +197,7 @@ class Child:
         except SystemExit as exc:
             return exc.code
         except BaseException as exc:
-            sys.excepthook(type(exc), exc, own_frames(exc.__traceback__))
+            sys.excepthook(type(exc), exc.with_traceback(own_frames(exc.__traceback__)), exc.__traceback__)
             return 1
         return 0
 
@@ -200,20 +209,25 @@ class Child:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, by the program or a reader
                 stream.flush()
-        loop = getattr(self, "_loop", None)
+        loop = self._loop
         if loop is not None and not loop.is_closed() and not loop.is_running():
             loop.set_exception_handler(lambda *_: None)  # of tasks that the program has left behind
-            with contextlib.suppress(SystemExit):
-                loop.run_until_complete(self._part(code in (None, 0) and self._fault is None))
+            parting = loop.create_task(self._part(code in (None, 0) and self._fault is None))
+            for _ in range(STOPS):
+                if not parting.done():
+                    with contextlib.suppress(SystemExit, RuntimeError):
+                        loop.run_until_complete(parting)
             self._report_totals(ended)
 
     async def _part(self, well: bool) -> None:
-        if well:
+        if well or (self._fault is None and self._epochs.settled):
             self._epochs.finish()
+            patience = FINISH
         else:
             self._epochs.goodbye(self._reason, self._detail)
+            patience = GOODBYE
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FINISH if well else GOODBYE):
+            async with asyncio.timeout(patience):
                 await self._epochs.over()
 
     def _report_totals(self, ended: float) -> None:

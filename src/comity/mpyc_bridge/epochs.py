@@ -57,6 +57,11 @@ class Epochs:
     def links(self) -> list[PeerLink]:
         return [link for epoch in self._begun for link in epoch.links.values()]
 
+    @property
+    def settled(self) -> bool:
+        """Whether the program has shut its runtime down as often as it started it."""
+        return all(link.exchange.settled for link in self.links)
+
     def give(self, given: Given, channel: socket) -> None:
         """Take a channel over from the node."""
         if given.epoch < len(self._begun):

@@ -21,6 +21,9 @@ from comity.core.limits import MAX_MESSAGE, MAX_UNCLAIMED, MAX_UNCLAIMED_MESSAGE
 from comity.errors import ComityError, PeerError
 from comity.mpyc_bridge.codec import received_from
 
+PATIENCE = 1.0
+"""Seconds that a peer's goodbye may come after its last byte."""
+
 _HEADER = struct.Struct("<qI")
 _KEY = 16  # bytes of a PRSS key
 
@@ -53,7 +56,8 @@ class Exchange:
         self._transport: MessageTransport | None = None
         self.messages_received = 0
         self.peer_finished = False
-        self.closed = False  # by MPyC, or with its link
+        self.closed = False
+        self.settled = False  # closed when all parties were at the end of the runtime's shutdown
 
     @property
     def messages_sent(self) -> int:
@@ -110,12 +114,15 @@ class Exchange:
     def close(self) -> None:
         """What MPyC wrote still leaves; then MPyC is told, as by any transport, that the connection is no more."""
         if not self.closed and self._link is not None:
-            self.closed = True
+            self.closed, self.settled = True, shutting_down(self._exchanger.runtime)
             self._link.finish()
             self._stopped()
             asyncio.get_running_loop().call_soon(self._release)
 
     def _release(self) -> None:
+        runtime = self._exchanger.runtime
+        if runtime.parties[self._peer].protocol is not self._exchanger:
+            return  # the program has started its runtime again: MPyC would take this for the end of the new connection
         try:
             self._exchanger.connection_lost(None)
         except asyncio.InvalidStateError:
@@ -193,11 +200,10 @@ class Exchange:
             self._transport.refuse(self._missed)
 
     def _missed(self) -> None:
-        self._fault(
-            PeerError(
-                f"{self._name} left while the program here still needs it", hint=f"ask {self._name} what happened"
-            )
-        )
+        """The program needs a peer that has finished. If that peer failed, its goodbye is on its way and says more."""
+        hint = f"ask {self._name} what happened"
+        error = PeerError(f"{self._name} left while the program here still needs it", hint=hint)
+        asyncio.get_running_loop().call_later(PATIENCE, self._fault, error)
 
 
 class _Closed(dict[int, Any]):
