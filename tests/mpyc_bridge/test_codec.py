@@ -17,7 +17,7 @@ from tests.plain import run_plain
 from comity.core import codec as core_codec
 from comity.core.codec import Unsupported
 from comity.errors import ComityError
-from comity.mpyc_bridge import codec
+from comity.mpyc_bridge import codec, values
 from comity.mpyc_bridge.codec import RefusedValueError, received_from
 
 PRIME, BINARY, TERNARY = GF(2**61 - 1), GF(GFpX(2)("x^8+x^4+x^3+x+1")), GF(GFpX(3)("x^2+1"))
@@ -346,6 +346,15 @@ def test_a_sender_is_called_by_its_name() -> None:
     assert received_from(2) is received_from(2) and received_from(2)(b"ab")[:1] == b"a"
 
 
+def test_arrays_are_refused_where_numpy_is_not_in_use(installed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = {kind: installed.dumps(value) for kind, value in (("array", np.arange(3)), ("element", PRIME(3)))}
+    monkeypatch.setattr(values, "np", None)
+    assert "where NumPy is not in use" in refused(installed, data["array"]).message
+    assert installed.loads(data["element"]) == installed.loads(installed.dumps(PRIME(3))) == PRIME(3)
+    with pytest.raises(FailedError, match="ndarray, which cannot be carried"):
+        installed.dumps(np.arange(3))
+
+
 def test_small_arrays_cannot_become_large(installed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     data = installed.dumps([np.array([7] * 600, dtype=object), np.array([7] * 600, dtype=object)])
     assert len(installed.loads(data)) == 2
@@ -389,7 +398,7 @@ PROGRAM = """
     import numpy as np
     import mpyc.runtime
     from mpyc.runtime import mpc
-    from comity.mpyc_bridge import codec
+    from comity.mpyc_bridge import codec, values
 
     def fail(error):
         sys.exit(f"{error!r}")

@@ -16,6 +16,7 @@ _MACHINE = frozenset(
     ("|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8", "<f2", "<f4", "<f8", "<c8", "<c16")
 )
 _SIZES = (1, 2, 4, 8)
+_WRAPS = np is not None and np.__version__.startswith("1.")  # NumPy 1 makes a large number of -1; NumPy 2 refuses
 
 
 def pack_machine(array: Any) -> tuple[str, tuple[int, ...], bytes]:
@@ -41,13 +42,13 @@ def pack_integers(flat: Any) -> tuple[int, bytes]:
     """Width and items of a flat array of Python's integers: bytes of each, little endian; below 0 when signed."""
     if not flat.size:
         return 1, b""
+    if _WRAPS and flat.min() < 0:
+        return _pack_wide(flat)
     try:
         items = flat.astype("<u8")
     except OverflowError:
         return _pack_wide(flat)
     top = int(items.max())
-    if top >> 63 and min(flat) < 0:  # NumPy 1 wraps negative ones around
-        return _pack_wide(flat)
     size = next(size for size in _SIZES if top >> (8 * size) == 0)
     return size, items.astype(f"<u{size}", copy=False).tobytes()
 

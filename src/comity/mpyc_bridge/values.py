@@ -57,6 +57,8 @@ class Values:
         return _Kind.GROUP_ELEMENT, (name, groups.pack(value))
 
     def unpack(self, kind: int, content: Any, spend: Callable[[int], None], /) -> object:
+        if np is None and kind <= _Kind.OBJECTS:
+            raise Malformed("an array, where NumPy is not in use")
         try:
             if kind in (_Kind.MACHINE, _Kind.SCALAR):
                 array = arrays.unpack_machine(content)
