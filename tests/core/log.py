@@ -71,7 +71,7 @@ class Party:
         self.room, self.name, self.secrets = room, name, secrets
         self.ceremony = Ceremony(secrets, certificate(secrets.session), name, transports, verify, host)
         self.choose: Callable[[Open], tuple[Program, str]] | None = lambda _: (program, "")
-        self.inbox: list[bytes] = list(room.bodies)
+        self.inbox = [passed for body in room.bodies for passed in room.rendezvous(body, self)]
         self.outbox: list[bytes] = []
         self.told: list[Command] = []
         self.story: list[str] = []
@@ -162,10 +162,13 @@ class Room:
         self._names: dict[bytes, str] = {}
         self._host = b""
 
-    def host(self, name: str, m: int, *, program: Program = SANTA, verify: str = "words") -> Party:
+    def host(
+        self, name: str, m: int, *, threshold: int | None = None, program: Program = SANTA, verify: str = "words"
+    ) -> Party:
         secrets = secrets_of(name, self.number)
         self._host = fingerprint(public_key(secrets.identity))
-        opened = Open(m, (m - 1) // 2, program, TRANSPORTS, name, verify)
+        t = (m - 1) // 2 if threshold is None else threshold
+        opened = Open(m, t, program, TRANSPORTS, name, verify)
         party = Party(self, name, secrets, opened, program=program, verify=verify, transports=TRANSPORTS)
         return self._enter(party)
 

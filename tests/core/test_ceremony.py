@@ -499,6 +499,7 @@ def test_a_message_counts_only_where_the_table_has_it(state: State, kind: str) -
     [
         (State.OPENING, "open", VerificationError, "opened by somebody else than the host who invited you"),
         (State.OPENING, "agree", PeerError, "somebody sent AGREE too early or too late"),
+        (State.OPENING, "hello", PeerError, "somebody sent HELLO too early or too late"),
         (State.CHOOSING, "roster", PeerError, "the session is full: it began without you"),
         (State.CHOOSING, "open", VerificationError, "somebody sent OPEN where none may be"),
         (State.GATHERING, "roster", VerificationError, "somebody, who is not the host, sent a roster"),

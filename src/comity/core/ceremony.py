@@ -34,7 +34,7 @@ from dataclasses import replace
 
 from comity.core import messages
 from comity.core.commands import Command, Compare, Confirmed, Finished, Frozen, Joined, Left, Opened, Post
-from comity.core.encoding import digest
+from comity.core.encoding import Malformed, digest
 from comity.core.identity import Secrets, derive, fingerprint, public_key
 from comity.core.limits import MAX_ENVELOPES
 from comity.core.manifest import Session
@@ -173,7 +173,9 @@ class Ceremony:
                 "confirm": self._on_confirm,
             }[envelope.type]
             return handle(envelope)
-        except BaseException:
+        except BaseException as exc:
+            if isinstance(exc, Malformed):
+                exc.hints = exc.hints or (CHEAT,)
             if self.state is not State.DONE:
                 self.state = State.ENDED
             raise
@@ -370,7 +372,7 @@ class Ceremony:
         kind = envelope.type.upper()
         if self.state is State.CHOOSING and envelope.type == "roster":
             return PeerError("the session is full: it began without you", hint="ask the host for a new invitation")
-        if envelope.type == "hello":
+        if envelope.type == "hello" and self.state is not State.OPENING:
             return VerificationError("somebody tried to join after the roster was frozen", hint=CHEAT)
         if envelope.type in ("open", "roster"):
             return VerificationError(f"{self._who(envelope)} sent {kind} where none may be", hint=CHEAT)
