@@ -130,6 +130,12 @@ async def test_whatever_else_answers_is_named_and_none_of_its_words_are_shown(re
         assert error.message.isprintable() and "mail" not in error.message
 
 
+@pytest.mark.parametrize("address", ["http://a..b", "http://%zz", f"http://{'a' * 64}", "http://[::1%x]:1"])
+async def test_an_address_that_leads_nowhere_is_named(address: str) -> None:
+    error = await open_fails(address)
+    assert isinstance(error, UnreachableError) and f"{address}: " in error.message
+
+
 async def test_a_redirect_is_not_followed() -> None:
     async with Server([("127.0.0.1", 0)]) as server:
         target = f"http://127.0.0.1:{server.port}/room/{ROOM}"

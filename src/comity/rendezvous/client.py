@@ -19,7 +19,7 @@ from comity.rendezvous.dialling import ATTEMPT_TIMEOUT, Connection, Dialler, Fai
 from comity.rendezvous.log import Bell, Full, Log, check_body, first_of, key_of
 from comity.rendezvous.rooms import WHY, Reason, check_room
 
-SEND_TIMEOUT = 20.0
+SEND_TIMEOUT = 30.0
 """Seconds for which a server may not take what it is sent; then the connection counts as lost."""
 
 PAUSES = (0.1, 0.2, 0.5, 1.0, 2.5)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
@@ -31,6 +32,9 @@ CLOSE_TIMEOUT = 2.0
 
 HEARTBEAT = 10.0
 """Seconds between pings to a silent server; it has half of that to answer."""
+
+
+SECURE = ("https", "wss")
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,11 @@ class Dialler:
         self._session, self._room = session, room
         self._addresses = list(addresses)
         self._pinned = bool(certificate)
-        # aiohttp's own default would be the authorities of the time when it was imported
-        self._ssl = aiohttp.Fingerprint(certificate) if certificate else ssl.create_default_context()
+        self._ssl: aiohttp.Fingerprint | ssl.SSLContext | bool = True
+        if certificate:
+            self._ssl = aiohttp.Fingerprint(certificate)
+        elif any(urlsplit(address).scheme in SECURE for address in addresses):
+            self._ssl = ssl.create_default_context()  # read now: aiohttp's own is of the time when it was imported
 
     async def connect(self, incarnation: bytes, after: int, timeout: float = ATTEMPT_TIMEOUT) -> Connection:
         """One attempt of `timeout` seconds at every address. Raises NoWay.
@@ -101,11 +108,11 @@ class Dialler:
         return connection
 
     async def _attempt(self, address: str, query: dict[str, str], timeout: float) -> Connection:
-        url = URL(address)
-        if self._pinned and url.scheme not in ("https", "wss"):
+        if self._pinned and urlsplit(address).scheme not in SECURE:
             raise Failure(address, "it has no certificate, and the invitation names one", VerificationError)
-        url = url.with_path(f"{url.path.rstrip('/')}/room/{self._room}").with_query(query)
         try:
+            url = URL(address)
+            url = url.with_path(f"{url.path.rstrip('/')}/room/{self._room}").with_query(query)
             async with asyncio.timeout(timeout):
                 return await self._open(address, url)
         except aiohttp.ServerFingerprintMismatch as exc:
@@ -174,6 +181,8 @@ def _reason(exc: Exception) -> str:
         return f"it is no rendezvous (status {exc.status})"
     if isinstance(exc, _Redirected):
         return "it redirects to another place, which is not followed"
+    if isinstance(exc, ValueError):  # also aiohttp.InvalidURL
+        return "no such address"
     if isinstance(exc, aiohttp.ClientConnectorDNSError):
         return "no such name"
     if isinstance(exc, ssl.SSLError | aiohttp.ClientConnectorSSLError):

@@ -23,7 +23,7 @@ from comity.rendezvous.rooms import ROOM, WHY, Bucket, Limits, Reason, Refused, 
 REQUEST_TIMEOUT = 10.0
 """Seconds from a connection's first byte to its room; the connection is cut off after that."""
 
-SEND_TIMEOUT = 20.0
+SEND_TIMEOUT = 30.0
 """Seconds for which a member may not take what it is sent."""
 
 CLOSE_TIMEOUT = 2.0
