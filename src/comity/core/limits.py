@@ -105,8 +105,9 @@ MAX_ROOMS_OF_ADDRESS = 64
 MAX_CONNECTIONS = 512
 """Connections of one server: below the 1 024 descriptors that a process usually may have."""
 
-MAX_CONNECTIONS_SERVED = 4096
-"""Connections of `comity serve`, where the system allows as many: 100 MB at some 25 KB each."""
+MAX_CONNECTIONS_SERVED = 1024
+"""Connections of `comity serve`, where the system allows as many: 25 KB each when idle; one that is hostile can hold
+two bodies, half read and half sent, so 2 GB at the very worst."""
 
 MAX_CONNECTIONS_OF_ADDRESS = 192
 """Connections from one address: MAX_PARTIES behind one address, reconnecting, and a second session."""
