@@ -15,6 +15,7 @@ from mpyc.fingroups import FiniteGroupElement
 from mpyc.gfpx import BinaryPolynomial, Polynomial
 from mpyc.numpy import np
 
+from comity.core.codec import dumps
 from comity.core.encoding import Malformed, digest
 from comity.mpyc_bridge import algebra, arrays, groups
 
@@ -126,8 +127,7 @@ class _Classes:
         known = self._digests.get(cls)
         if known is None and _derived(cls):
             base: Any = cls.__base__
-            text = repr((base.__name__, *_PARAMETERS[base](cls)))
-            known = digest("class of elements", text.encode())[:16]
+            known = digest("class of elements", dumps((base.__name__, *_PARAMETERS[base](cls))))[:16]
             self._digests[cls] = known
             self._classes.setdefault(known, cls)
         return known
