@@ -64,7 +64,36 @@ async def test_an_exception_at_one_party_ends_the_others_and_names_it(tmp_path: 
     assert "comity" not in bob.err and "runpy" not in bob.err and "mpyc_bridge" not in bob.err
     for party in (alice, carol):
         check_left(party, "bob")
-        assert party.error is not None and party.error.message == "bob said goodbye: error"
+
+
+@pytest.mark.parametrize("loop", ["--no-uvloop", "-K30"])
+@pytest.mark.parametrize("result", ["type(x)", "None"])
+async def test_an_exception_in_a_coroutine_of_mpycs_ends_everybody(tmp_path: Path, loop: str, result: str) -> None:
+    source = f"""
+        from mpyc.runtime import mpc
+        @mpc.coroutine
+        async def trouble(x):
+            await mpc.returnType({result})
+            x = await mpc.gather(x)
+            await mpc.transfer(1)
+            if mpc.pid == 1:
+                raise KeyError("deep inside")
+            return x
+        async def main():
+            await mpc.start()
+            trouble(mpc.SecInt(32)(3))
+            await mpc.transfer(1)
+            if mpc.pid == 1:
+                await mpc.transfer(1, senders=[0, 2])
+            else:
+                await mpc.transfer(1, senders=1)
+        mpc.run(main())
+    """
+    alice, bob, carol = await run(program(tmp_path, source, loop), 3)
+    assert bob.code in (1, 6)
+    assert "deep inside" in bob.err and "AttributeError" not in bob.err
+    check_left(alice, "bob")
+    check_left(carol, "bob")
 
 
 async def test_an_exception_before_the_runtime_starts_is_only_the_programs(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ import time
 from typing import Any, NoReturn
 
 from comity.core.encoding import Malformed
-from comity.errors import ComityError, PeerError, UsageError
+from comity.errors import ComityError, UsageError
 from comity.mpyc_bridge import codec, control
 from comity.mpyc_bridge.control import Fault, Given, Keys, Message, Ready, Task, Totals
 from comity.mpyc_bridge.epochs import Epochs
@@ -94,8 +94,8 @@ class Child:
         if self._fault is None:
             self._fault = fault
             self.report(fault)
-            self._reason = "protocol" if isinstance(fault.error, PeerError) else "error"
-            self._detail = fault.error.message if self._reason == "protocol" else ""
+            if fault.peer is not None:  # the others learn whom to blame
+                self._reason, self._detail = "protocol", str(fault.peer)
             self._stop(fault.error.exit_code)
 
     def fail(self, error: ComityError) -> NoReturn:

@@ -21,10 +21,11 @@ from typing import Any
 
 from comity.core.preface import DATA
 from comity.errors import ComityError, PeerError
+from comity.links.link import Goodbye
 from comity.links.pairing import Pairing
 from comity.links.stream import Depth, Stream, attach
 from comity.mpyc_bridge.control import Closed, Fault, Given, Keys, Linked, Message, Running, Wants
-from comity.mpyc_bridge.exchange import Exchange
+from comity.mpyc_bridge.exchange import PATIENCE, Exchange
 
 TRIES = 3
 """Channels of one link that may be lost before its hello; the next one lost is the network's answer."""
@@ -279,4 +280,18 @@ class PeerLink:
             self._epoch.want()
 
     def _fault(self, error: ComityError) -> None:
-        self._epochs.fault(Fault(error, self.peer))
+        """The link's error ends the session. A peer that only passes on whom it blames gives that one time to speak."""
+        about = self._blamed(error)
+        if about is None:
+            self._epochs.fault(Fault(error, self.peer))
+            return
+        passed_on = PeerError(f"{self._name} left, because of {self._epochs.names[about]}")
+        loop = asyncio.get_running_loop()
+        loop.call_later(PATIENCE, self._epochs.fault, Fault(passed_on, about))
+
+    def _blamed(self, error: ComityError) -> int | None:
+        """The number of the party that a goodbye blames, if another than who says it and than this one."""
+        if not isinstance(error, Goodbye) or not error.detail.isdecimal():
+            return None
+        about = int(error.detail)
+        return about if about < len(self._epochs.names) and about not in (self.peer, self._epochs.number) else None

@@ -1,8 +1,8 @@
-"""The event loop under an unmodified MPyC program: asyncio's or uvloop's, with two methods of our own.
+"""The event loop under an unmodified MPyC program: asyncio's or uvloop's, with three methods of our own.
 
 MPyC's runtime calls `create_server` for the parties below it and `create_connection` for each one above. The parties'
 names and ports are set to such as nothing on a network has, so that every other call, the program's own, goes where it
-always goes, and nothing leads to a real port if the bridge is missing.
+always goes, and nothing leads to a real port if the bridge is missing. The third method is told of lost exceptions.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, NoReturn
 
+from comity.errors import ComityError, ProgramError
+from comity.mpyc_bridge.control import Fault
 from comity.mpyc_bridge.epochs import Epochs
 
 try:
@@ -43,6 +45,27 @@ class _Seam(asyncio.AbstractEventLoop):
         if isinstance(port, int) and port >= FIRST_PORT:
             return await self.epochs.connect(port - FIRST_PORT, protocol_factory)
         return await super().create_connection(protocol_factory, host, port, **options)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Exceptions that nobody handles: shown as ever, but those that would leave the others waiting end the run."""
+        if hasattr(context.get("handle"), "_args") or "handle" not in context:
+            super().call_exception_handler(context)
+        else:  # MPyC's handler looks into asyncio's handles, and fails on uvloop's
+            self.default_exception_handler(context)
+        exception = context.get("exception")
+        if isinstance(exception, BaseException) and _is_ours(exception):
+            self.epochs.fault(Fault(ComityError(f"a bug of comity: {exception!r}")))
+        elif hasattr(context.get("future"), "f_back"):  # MPyC's tasks have this; those without a result fail in silence
+            self.epochs.fault(Fault(ProgramError(f"a coroutine of the program failed: {exception!r}")))
+
+
+def _is_ours(exception: BaseException) -> bool:
+    """Whether our own code raised it."""
+    traceback = exception.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    name = "" if traceback is None else traceback.tb_frame.f_globals.get("__name__", "")
+    return str(name).startswith("comity.")
 
 
 class _Listening(asyncio.AbstractServer):
