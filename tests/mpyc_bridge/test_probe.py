@@ -154,6 +154,12 @@ async def test_a_probe_that_breaks_is_a_fault_of_ours(monkeypatch: pytest.Monkey
     assert caught.value.exit_code == 1
 
 
+async def test_a_probe_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "child_command", lambda name: [str(tmp_path / "python")])
+    with pytest.raises(UsageError, match="the probe of sum does not start: .*No such file"):
+        await probe(find("sum"), m=3, threshold=1)
+
+
 async def test_mpyc_that_cannot_be_imported_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(Path(module.__file__).parents[1], tmp_path / "comity")
     (tmp_path / "mpyc").mkdir()

@@ -34,18 +34,23 @@ _INDEX, _THRESHOLD = 1_000_000_007, -7
 _REFUSED = ("VERSION", "HELP", "help", "config", "parties", "M", "index", "threshold", "ssl")  # or set by us
 _OWN = ("base_port", "log_level", "no_log", "output_windows", "output_file", "f")  # what matters at one party only
 
+_WHOSE = "MPyC takes its own options from the program's arguments; python -c 'import mpyc.runtime' -H lists them"
+
 
 async def probe(program: FoundProgram, *, m: int, threshold: int, timeout: float = TIMEOUT) -> Program:
     """What a party says it runs. Raises UsageError for options that a session sets, ProgramError for no Python."""
     command = [*child_command(__name__), str(m), str(threshold), program.kind, program.target, program.name]
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        *program.arguments,
-        env=child_environment(0),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            *program.arguments,
+            env=child_environment(0),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as exc:
+        raise UsageError(f"the probe of {program.name} does not start: {exc}") from exc
     try:
         async with asyncio.timeout(timeout):
             out, err = await process.communicate()
@@ -110,9 +115,9 @@ def _options(program: FoundProgram, m: int, threshold: int) -> dict[str, Any]:
     except SystemExit as exc:
         if not exc.code:
             raise UsageError("-V and -H have MPyC print and end", hint="leave them away") from exc
-        raise UsageError(_last_line(said, "MPyC refuses an option")) from exc
-    except ImportError as exc:
-        raise UsageError(f"MPyC cannot be set up: {_last_line(said, str(exc))}") from exc
+        raise UsageError(_last_line(said, "MPyC refuses an option"), hint=_WHOSE) from exc
+    except Exception as exc:  # MPyC swallows what its set-up raises and has no mpc then; a broken one raises anything
+        raise UsageError(f"MPyC cannot be set up: {_last_line(said, str(exc))}", hint=_WHOSE) from exc
     options: dict[str, Any] = vars(mpc.options)
     for name, fine, flag, why in (
         ("help", (False,), "-h", "asks for help only"),
