@@ -156,7 +156,7 @@ async def test_a_probe_that_breaks_is_a_fault_of_ours(monkeypatch: pytest.Monkey
 
 async def test_a_probe_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "child_command", lambda name: [str(tmp_path / "python")])
-    with pytest.raises(UsageError, match="the probe of sum does not start: .*No such file"):
+    with pytest.raises(UsageError, match=r"the probe of sum does not start: .*No such file"):
         await probe(find("sum"), m=3, threshold=1)
 
 
