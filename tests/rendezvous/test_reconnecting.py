@@ -10,7 +10,9 @@ import pytest
 
 from comity.errors import UnreachableError
 from comity.interfaces import Mailbox
+from comity.rendezvous import wire
 from comity.rendezvous.client import Patience, WebRendezvous
+from comity.rendezvous.dialling import Connection, Dialler
 from comity.rendezvous.rooms import Limits, Rooms
 from comity.rendezvous.server import Server
 
@@ -324,3 +326,38 @@ async def test_a_room_forgotten_while_its_member_was_away_is_filled_again(power:
         assert await a.post(b"y") == 2
         assert [body for _, body in rooms.enter(ROOM).log.items()] == [b"x", b"y"]
     assert lines.lines[-1] == "the rendezvous came back empty; posting 1 messages again"
+
+
+async def test_a_bug_of_ours_reaches_whoever_reads(power: Power, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(data: bytes) -> None:
+        raise LookupError("a bug")
+
+    async with WebRendezvous([power.address]).open(ROOM) as a:
+        await a.post(b"x")
+        monkeypatch.setattr(wire, "from_server", breaks)
+        with pytest.raises(LookupError, match="a bug"):
+            await a.post(b"y")
+        with pytest.raises(LookupError, match="a bug"):
+            await take(a, 2)
+
+
+async def test_an_address_that_answers_in_the_same_moment_but_second_is_left(
+    power: Power, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Connection] = []
+    attempt = Dialler._attempt
+    both = asyncio.Event()
+
+    async def at_once(self: Dialler, address: str, query: dict[str, str], timeout: float) -> Connection:
+        connection = await attempt(self, address, query, timeout)
+        opened.append(connection)
+        if len(opened) == 2:
+            both.set()
+        await both.wait()
+        return connection
+
+    monkeypatch.setattr(Dialler, "_attempt", at_once)
+    host = power.address.replace("127.0.0.1", "localhost")
+    async with WebRendezvous([power.address, host]).open(ROOM) as a:
+        assert await a.post(b"x") == 1
+        assert sorted(connection.socket.closed for connection in opened) == [False, True]

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from itertools import chain, repeat
 
 import aiohttp
 
@@ -161,8 +160,9 @@ class _WebMailbox:
     async def _dial(self, patience: float, since: float) -> Connection:
         """Try until `patience` seconds after the time `since`, at least once. Raises UnreachableError and others."""
         time = asyncio.get_running_loop().time
-        for attempt, pause in enumerate(chain(PAUSES, repeat(PAUSES[-1]))):
-            left = since + patience - time()
+        attempt = 0
+        while True:
+            left, pause = since + patience - time(), PAUSES[min(attempt, len(PAUSES) - 1)]
             try:
                 timeout = min(ATTEMPT_TIMEOUT, max(left, PAUSES[-1]))
                 connection = await self._dialler.connect(self._incarnation, self._position, timeout)
@@ -176,7 +176,7 @@ class _WebMailbox:
             if not attempt:
                 self._report(f"the rendezvous does not answer; trying for {patience:.0f} s")
             await asyncio.sleep(pause)
-        raise AssertionError("pauses never end")
+            attempt += 1
 
     async def _talk(self, connection: Connection) -> None:
         """Read and post on this connection until it is lost. Raises Malformed and UnreachableError."""
