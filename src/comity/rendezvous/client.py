@@ -73,7 +73,8 @@ class _WebMailbox:
     """What it knows of the room is its own log, which outlives the server's.
 
     Its own log holds each body once, in the order of reading. `_present` is what this incarnation of the server's log
-    is known to hold, and whatever else is in the own log and the outbox is posted to it, in this order.
+    is known to hold, and whatever else is in the own log and the outbox is posted to it, in this order. So a body whose
+    post was cancelled may still arrive.
     """
 
     def __init__(self, dialler: Dialler, report: Callable[[str], None], patience: Patience) -> None:
