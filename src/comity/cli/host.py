@@ -21,6 +21,7 @@ from comity.mpyc_bridge.program import find
     metavar="URL",
     help="Where to meet; repeat it for more addresses of the same server.  [default: in this process]",
 )
+@click.option("--certificate", metavar="SHA256", default="", help="Of the rendezvous, as comity serve prints it.")
 @shared.taking_part
 @shared.module
 @click.argument("program")

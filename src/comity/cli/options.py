@@ -53,9 +53,22 @@ talking = _all(
 )
 
 sized = _all(
-    click.option("-n", "--parties", "m", type=click.IntRange(1, MAX_PARTIES), default=3, show_default=True),
     click.option(
-        "-t", "--threshold", type=click.IntRange(0), help="Any so many together learn nothing.  [default: (n-1)/2]"
+        "-n",
+        "--parties",
+        "m",
+        type=click.IntRange(1, MAX_PARTIES),
+        default=3,
+        show_default=True,
+        metavar="N",
+        help="How many take part, you among them.",
+    ),
+    click.option(
+        "-t",
+        "--threshold",
+        type=click.IntRange(0),
+        metavar="T",
+        help="Any T of them together learn nothing but the result.  [default: (N-1)/2]",
     ),
 )
 
@@ -125,8 +138,22 @@ def take_options(values: dict[str, Any], *, verbose: bool) -> Options:
         transports=values.pop("transports") or DEFAULT_TRANSPORTS,
         settings=Settings(values.pop("listen"), values.pop("advertise")),
         rendezvous=tuple(check_address(a) for a in values.pop("rendezvous", ())),
+        certificate=_certificate(values.pop("certificate", "")),
         give_up=values.pop("give_up"),
         record=values.pop("record"),
         verbose=verbose,
         allow_no_secrecy=values.pop("allow_no_secrecy"),
     )
+
+
+def _certificate(text: str) -> bytes:
+    """32 bytes, or none. Colons as openssl writes them are fine."""
+    try:
+        digest = bytes.fromhex(text.replace(":", ""))
+    except ValueError:
+        digest = b"?"
+    if len(digest) not in (0, 32):
+        raise UsageError(
+            f"{text[:80]!r} is no SHA-256 of a certificate", hint="64 hexadecimal digits, as comity serve prints them"
+        )
+    return digest

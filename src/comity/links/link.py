@@ -62,8 +62,9 @@ class Link:
         self.acknowledged = 0  # of mine, by the peer; one more than `sent` once it has my FIN
         self.finished = False  # my FIN is out
         self.peer_finished = False
-        self._told = 0  # the last acknowledgement that went out
+        self.told = 0  # the last acknowledgement that went out
         self._depth = depth
+        self._epoch = pairing.epoch
         self._idle = 0
         self._hello = b""
         self._heard_hello = False
@@ -76,7 +77,7 @@ class Link:
     @property
     def untold(self) -> int:
         """What has been received and not yet been acknowledged, a FIN counting one."""
-        return self.received + self.peer_finished - self._told
+        return self.received + self.peer_finished - self.told
 
     @property
     def complete(self) -> bool:
@@ -90,28 +91,32 @@ class Link:
     def receive(self, data: bytes | memoryview) -> list[bytes]:
         """Bytes from the channel; returns those for the program. Look at `over` afterwards."""
         deliver: list[bytes] = []
-        if not self.over:
-            try:
-                self.tls.feed(data)
-                if self.greeted or self._advance():
-                    for chunk in self.tls.read():
-                        self._take(chunk, deliver)
-                    if self.tls.closed:
-                        raise lost(self.pairing.name)
-            except ComityError as exc:
-                self.over, self.verdict = True, exc
+        if self.over:
+            return deliver
+        tls = self.tls
+        try:
+            tls.feed(data)
+            if self.greeted or self._advance():
+                for chunk in tls.read():
+                    self._take(chunk, deliver)
+                if tls.closed:
+                    raise lost(self.pairing.name)
+        except ComityError as exc:
+            self.over, self.verdict = True, exc
         return deliver
 
     def frame(self, pieces: Sequence[bytes | memoryview], size: int) -> bytes:
         """For the channel: one data frame of the `size` bytes in `pieces`, at most MAX_FRAME."""
-        header = self._header(DATA, size)
+        tls, header = self.tls, self._header(DATA, size)
         self.sent += size
-        if len(pieces) > 1 or size <= ONE_RECORD:
-            self.tls.write(b"".join((header, *pieces)))
+        if len(pieces) > 1:
+            tls.write(b"".join((header, *pieces)))
+        elif size <= ONE_RECORD:
+            tls.write(header + pieces[0])
         else:
-            self.tls.write(header)
-            self.tls.write(pieces[0])
-        return self.tls.output()
+            tls.write(header)  # a record of its own costs less than a copy
+            tls.write(pieces[0])
+        return tls.output()
 
     def acknowledgement(self) -> bytes:
         """For the channel: a frame that only acknowledges."""
@@ -139,8 +144,8 @@ class Link:
         return self.goodbye("protocol", self.verdict.message)
 
     def _header(self, kind: int, length: int) -> bytes:
-        self._told = self.received + self.peer_finished
-        return pack_header(kind, self.pairing.epoch, self.sent, self._told, self._depth.value, length)
+        self.told = told = self.received + self.peer_finished
+        return pack_header(kind, self._epoch, self.sent, told, self._depth.value, length)
 
     def _advance(self) -> bool:
         """The handshake; at its end my hello. True once that is out."""
@@ -152,40 +157,58 @@ class Link:
         return self.greeted
 
     def _take(self, chunk: bytes, deliver: list[bytes]) -> None:
+        """One record's bytes; what is for the program goes into `deliver`."""
         if not self._heard_hello:
-            missing = HELLO_SIZE - len(self._hello)
-            self._hello += chunk[:missing]
-            if len(self._hello) < HELLO_SIZE:
-                return
-            self._compare(frames.parse_hello(self._hello))
-            chunk = chunk[missing:]
+            chunk = self._take_hello(chunk)
         for kind, offset, acknowledged, depth, body in self._reader.feed(chunk):
-            if not self.open:
-                self.open = True
-            if kind == DATA:
-                if offset != self.received:
-                    body = self._not_in_order(offset, body)
-                if self.peer_finished and body:
-                    raise Malformed(f"{self.pairing.name} sent data after its end")
-                if body:
-                    self.received += len(body)
-                    self._idle = 0
-                    deliver.append(body)
+            self.open = True
+            if acknowledged != self.acknowledged:
+                self._take_acknowledgement(acknowledged)
+            if kind == DATA and offset == self.received and not self.peer_finished:  # all but a few
+                self.received = offset + len(body)
+                self._idle = 0
+                deliver.append(body)
                 if depth >= self._depth.value:
                     self._depth.value = min(depth + 1, frames.DEEPEST)
-            if acknowledged > self.acknowledged:
-                if acknowledged > self.sent + self.finished:
-                    raise Malformed(f"{self.pairing.name} acknowledges what was never sent")
-                self.acknowledged = acknowledged
+            else:
+                self._take_other(kind, offset, body, deliver)
+
+    def _take_other(self, kind: int, offset: int, body: bytes, deliver: list[bytes]) -> None:
+        name = self.pairing.name
+        self._idle += 1
+        if self._idle > MAX_IDLE_FRAMES:
+            raise Malformed(f"{name} sends frames that say nothing")
+        if offset > self.received:
+            raise Malformed(f"{name} left out {offset - self.received} bytes")
+        if kind == DATA:
+            body = body[self.received - offset :]  # it was sent twice, in part at least
+            if body and self.peer_finished:
+                raise Malformed(f"{name} sent data after its end")
+            if body:
                 self._idle = 0
-            elif kind == ACK or not body:
-                self._idle += 1
-                if self._idle > MAX_IDLE_FRAMES:
-                    raise Malformed(f"{self.pairing.name} sends frames that say nothing")
-            if kind == FIN:
-                self._take_fin(offset)
-            elif kind == GOODBYE:
-                raise Goodbye(self.pairing.name, *frames.parse_goodbye(body))
+                self.received += len(body)
+                deliver.append(body)
+        elif kind == FIN:
+            if offset != self.received:
+                raise Malformed(f"{name} ended before what it has sent")
+            self.peer_finished = True
+        elif kind == GOODBYE:
+            raise Goodbye(name, *frames.parse_goodbye(body))
+
+    def _take_acknowledgement(self, acknowledged: int) -> None:
+        if acknowledged > self.sent + self.finished:
+            raise Malformed(f"{self.pairing.name} acknowledges what was never sent")
+        if acknowledged > self.acknowledged:
+            self.acknowledged = acknowledged
+            self._idle = 0
+
+    def _take_hello(self, chunk: bytes) -> bytes:
+        """Collects the hello; returns what follows it."""
+        missing = HELLO_SIZE - len(self._hello)
+        self._hello += chunk[:missing]
+        if len(self._hello) == HELLO_SIZE:
+            self._compare(frames.parse_hello(self._hello))
+        return chunk[missing:]
 
     def _compare(self, hello: Hello) -> None:
         self._heard_hello = True
@@ -208,14 +231,3 @@ class Link:
         if p.client:
             self.open = True
             self.tls.write(self._header(ACK, 0))
-
-    def _not_in_order(self, offset: int, body: bytes) -> bytes:
-        """What is new in data that does not begin at the next offset."""
-        if offset > self.received:
-            raise Malformed(f"{self.pairing.name} left out {offset - self.received} bytes")
-        return body[self.received - offset :]
-
-    def _take_fin(self, offset: int) -> None:
-        if offset != self.received:
-            raise Malformed(f"{self.pairing.name} ended at another place than its data")
-        self.peer_finished = True

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import ssl
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from comity.core.encoding import Malformed
@@ -25,10 +26,15 @@ class Tls:
     def __init__(self, pairing: Pairing) -> None:
         self._pairing = pairing
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._machine = _context(pairing).wrap_bio(self._incoming, self._outgoing, server_side=not pairing.client)
+        machine = _context(pairing).wrap_bio(self._incoming, self._outgoing, server_side=not pairing.client)
+        self._machine = machine
         self.verified = False  # the handshake is done and the certificate is the peer's
         self.closed = False  # the peer said that nothing follows
         self.broken = False  # nothing more can be said by this machine
+        # Once per message each: methods of the machine itself, not of ours around them.
+        self.feed: Callable[[bytes | memoryview], object] = self._incoming.write  # bytes from the channel
+        self.write: Callable[[bytes | memoryview], object] = machine.write  # encrypt; `output` then has it
+        self.output: Callable[[], bytes] = self._outgoing.read  # what is to go on the channel
 
     def handshake(self) -> bool:
         """Go on with the handshake; True once it is done. Raises VerificationError and Malformed."""
@@ -43,18 +49,15 @@ class Tls:
         self.verified = True
         return True
 
-    def feed(self, data: bytes | memoryview) -> None:
-        """Bytes from the channel."""
-        self._incoming.write(data)
-
     def read(self) -> list[bytes]:
         """What the bytes fed so far say, a record at a time. Raises Malformed for changed or foreign bytes."""
         chunks = []
-        machine, incoming = self._machine, self._incoming
+        read, incoming = self._machine.read, self._incoming
         try:
-            # Asking once too often costs an exception, which costs more than a small record.
-            while incoming.pending or machine.pending():
-                chunk = machine.read(RECORD)
+            # Asking once too often costs an exception, more than a small record: a read of RECORD bytes leaves nothing
+            # of its record behind, so what is in the buffer says whether to ask again.
+            while incoming.pending:
+                chunk = read(RECORD)
                 if not chunk:
                     self.closed = True
                     break
@@ -64,14 +67,6 @@ class Tls:
         except ssl.SSLError as exc:
             raise self._translate(exc) from exc
         return chunks
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Encrypt; `output` then has it."""
-        self._machine.write(data)
-
-    def output(self) -> bytes:
-        """What is to go on the channel."""
-        return self._outgoing.read()
 
     def _translate(self, exc: ssl.SSLError) -> ComityError:
         self.broken = True

@@ -12,6 +12,7 @@ from comity.node.options import Options
 from comity.node.person import Person
 from comity.reach.addresses import local_addresses
 from comity.rendezvous.client import WebRendezvous
+from comity.rendezvous.listening import urls
 from comity.rendezvous.server import Server
 
 
@@ -21,26 +22,18 @@ async def meeting_place(
 ) -> AsyncIterator[tuple[Rendezvous, tuple[str, ...]]]:
     """The rendezvous that the options name, or one in this process for `rooms` alone; and its addresses for guests."""
     if options.rendezvous:
-        yield WebRendezvous(options.rendezvous, report=report), options.rendezvous
+        yield WebRendezvous(options.rendezvous, options.certificate, report), options.rendezvous
         return
     async with Server(only=rooms) as server:
-        families = (4, 6) if any(":" in host for host, _ in server.addresses) else (4,)
-        urls = tuple(f"http://{host}:{server.port}" for host in _hosts(families))[:MAX_ADDRESSES]
-        yield WebRendezvous(urls[-1:], report=report), urls
+        found = urls("http", server.addresses, local_addresses())[:MAX_ADDRESSES]
+        yield WebRendezvous(found[-1:], report=report), found
 
 
-def _hosts(families: tuple[int, ...]) -> list[str]:
-    """This machine's addresses as URLs write them: for the LAN first, loopback last."""
-    found = [i.ip for i in local_addresses() if i.version in families and not i.ip.is_link_local]
-    found.sort(key=lambda ip: (ip.is_loopback, ip.version))
-    return [f"[{ip}]" if ip.version == 6 else str(ip) for ip in found]
-
-
-def invite(invitation: Invitation, m: int, person: Person) -> None:
+def invite(invitation: Invitation, m: int, anywhere: bool, person: Person) -> None:
+    """`anywhere`: the rendezvous is a server of its own, not this machine."""
     others = m - 1
-    lines = [
-        f"{count(others)} other{'s' if others > 1 else ''}, within one hour:",
-        f"  comity join {invitation.link()}",
-    ]
-    addresses = list(invitation.rendezvous)
-    person.line("Invite", *lines, event="invite", link=invitation.link(), others=others, rendezvous=addresses)
+    near = "" if anywhere else " on this machine or network"
+    whom = f"{count(others)} other{'s' if others > 1 else ''}{near}, within one hour:"
+    link, addresses = invitation.link(), list(invitation.rendezvous)
+    lines = (whom, f"  comity join {link}")
+    person.line("Invite", *lines, event="invite", link=link, others=others, rendezvous=addresses)

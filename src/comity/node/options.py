@@ -22,6 +22,7 @@ class Options:
     transports: tuple[str, ...] = DEFAULT_TRANSPORTS
     settings: Settings = field(default_factory=Settings)
     rendezvous: tuple[str, ...] = ()  # addresses; empty: in this process
+    certificate: bytes = b""  # SHA-256 of the rendezvous's, if it has one of its own
     give_up: float = GIVE_UP_SECONDS
     record: Path | None = None
     verbose: bool = False

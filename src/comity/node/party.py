@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 
 from comity.core.ceremony import Ceremony
 from comity.core.commands import Finished, Frozen
@@ -37,6 +38,7 @@ from comity.node.signals import signal_room
 from comity.node.start import check_secrecy, promise, show_program, show_session, usable_transports
 from comity.rendezvous.client import WebRendezvous
 
+DISTRIBUTIONS = ("comity", "mpyc", "numpy", "gmpy2", "uvloop", "cryptography", "aiohttp")
 INVITE_SECONDS = 3600.0
 """How long an invitation is good: people find one another within an hour, or make a new one."""
 
@@ -69,8 +71,9 @@ class Party:
         secret = os.urandom(SECRET_SIZE)
         rooms = frozenset((room_name(secret), signal_room(secret)))
         async with meeting_place(options, rooms, self._rendezvous_report) as (rendezvous, addresses):
-            invitation = Invitation(secret, fingerprint(public_key(secrets.identity)), addresses)
-            invite(invitation, options.m, self.person)
+            host = fingerprint(public_key(secrets.identity))
+            invitation = Invitation(secret, host, addresses, options.certificate)
+            invite(invitation, options.m, bool(options.rendezvous), self.person)
             self.phase("invite")
             opened = Open(options.m, options.t, program, tuple(transports), options.name, options.verify)
             await self._hold(rendezvous, invitation.secret, secrets, transports, found, opened)
@@ -85,7 +88,11 @@ class Party:
         await self._hold(rendezvous, invitation.secret, self._draw(), transports, found, invitation.host)
 
     def _rendezvous_report(self, line: str) -> None:
-        self.person.line("Waiting", line, event="rendezvous", text=line)
+        """People wait for it only until they are connected."""
+        if "connected" in self.record.phases:
+            self.person.detail(line, event="rendezvous", text=line)
+        else:
+            self.person.line("Waiting", line, event="rendezvous", text=line)
 
     # -- both --------------------------------------------------------------------------------------------------------
 
@@ -96,7 +103,7 @@ class Party:
         program = await probe(found, m=m, threshold=t)
         record = self.record
         record.m, record.t, record.program, record.digest = m, t, program.name, program.digest
-        record.versions = {"python": program.python, **_versions(program)}
+        record.versions = {"python": program.python, **_versions()}
         self.phase("start")
         return program
 
@@ -199,8 +206,13 @@ class Party:
             await run.alone()
 
 
-def _versions(program: Program) -> dict[str, str]:
-    return {k: v for k, v in program.parts.items() if k in ("comity", "mpyc", "numpy", "gmpy2")}
+def _versions() -> dict[str, str]:
+    """Of what a measurement depends on; what is not installed has none."""
+    found = {}
+    for name in DISTRIBUTIONS:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def _choose(opened: Open, found: FoundProgram | None) -> FoundProgram:

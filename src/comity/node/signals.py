@@ -1,7 +1,7 @@
 """Signals: addressed messages between the nodes of two parties, over a room that only this session knows.
 
-The room is found by the invitation's secret, but its key comes from T, so only the session's parties read it; each
-signal is sealed once more under the key of its pair, so the other parties cannot read or forge it either.
+The room is found by the invitation's secret and its key comes from T, which whoever holds the invitation and read the
+ceremony knows. What protects a signal is the seal of its pair: nobody else reads, changes or forges it.
 
     room body = seal(room key, {"from", "to", "transport", "box"})
     box       = seal(pair key, signal; from, to, transport)

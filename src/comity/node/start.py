@@ -14,7 +14,13 @@ from comity.node.person import Person
 
 def usable_transports(options: Options) -> dict[str, Transport]:
     """What this party offers, made and ready to enter. Raises UsageError for one that cannot be used here."""
-    return {name: transports.make(name, options.settings) for name in options.transports}
+    made = {name: transports.make(name, options.settings) for name in options.transports}
+    for name, transport in made.items():
+        if transport.traits.layer == "process":
+            raise UsageError(
+                f"{name} connects parties inside one process", hint="name another: comity doctor lists them"
+            )
+    return made
 
 
 def promise(names: tuple[str, ...], t: int) -> str:
