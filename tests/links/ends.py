@@ -58,6 +58,7 @@ class End:
     def __init__(self, me: int, peer: int, *, timeout: float | None = 10.0, limit: int = MAX_UNSENT, **changes: Any):
         self.got = bytearray()
         self.pieces = 0
+        self.finished_at: list[int] = []  # bytes received when the stream said that the peer has finished
         self.verdicts: list[ComityError | None] = []
         self.ready, self.ended, self._more = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.stream = Stream(
@@ -67,6 +68,7 @@ class End:
             ready=self.ready.set,
             data=self.data,
             ended=self._end,
+            finished=self._finish,
             limit=limit,
             timeout=timeout,
         )
@@ -76,6 +78,17 @@ class End:
         self.got += data
         self.pieces += 1
         self._more.set()
+
+    def _finish(self) -> None:
+        assert not self.ended.is_set()
+        self.finished_at.append(len(self.got))
+        self._more.set()
+
+    async def finished(self) -> None:
+        while not self.finished_at:
+            assert not self.ended.is_set(), self.verdicts
+            self._more.clear()
+            await self._more.wait()
 
     def _end(self, error: ComityError | None) -> None:
         self.verdicts.append(error)

@@ -47,6 +47,7 @@ async def test_large_data_goes_both_ways_at_once(pair: Pair) -> None:
     bob.stream.finish()
     assert await alice.verdict() is None and await bob.verdict() is None
     assert bob.got == there and alice.got == back
+    assert bob.finished_at == [len(there)] and alice.finished_at == [len(back)]
 
 
 @on_every_loop
@@ -64,6 +65,7 @@ async def test_what_is_written_and_finished_before_the_peer_is_there_waits_for_i
 async def test_one_side_may_go_on_after_the_other_has_finished() -> None:
     alice, bob = await alice_and_bob()
     alice.stream.finish()
+    await bob.finished()
     bob.stream.write(b"still here")
     await alice.received(10)
     assert not alice.ended.is_set() and not bob.ended.is_set()

@@ -164,12 +164,12 @@ class Link:
             self.open = True
             if acknowledged != self.acknowledged:
                 self._take_acknowledgement(acknowledged)
+            if kind == DATA and depth >= self._depth.value:
+                self._depth.value = min(depth + 1, frames.DEEPEST)
             if kind == DATA and offset == self.received and not self.peer_finished:  # all but a few
                 self.received = offset + len(body)
                 self._idle = 0
                 deliver.append(body)
-                if depth >= self._depth.value:
-                    self._depth.value = min(depth + 1, frames.DEEPEST)
             else:
                 self._take_other(kind, offset, body, deliver)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from socket import socket
 from typing import cast
 
@@ -60,7 +60,7 @@ class Stream(asyncio.Protocol):
         self.round_trip: float | None = None  # seconds, from my hello to the peer's answer to it
         self._link = Link(pairing, number, depth)
         self._ready, self._data, self._ended = ready, data, ended
-        self._finished: Callable[[], None] | None = finished
+        self._finished = finished
         self._limit, self._timeout = limit, timeout
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -68,7 +68,7 @@ class Stream(asyncio.Protocol):
         self._greeted = 0.0
         self._queue: deque[bytes | memoryview] = deque()
         self._waiting = 0  # bytes in the queue
-        self._scheduled = self._paused = self._finishing = False
+        self._scheduled = self._paused = self._finishing = self._peer_finished = False
         self._closing = self._told = False
         self._verdict: ComityError | None = None
 
@@ -93,13 +93,13 @@ class Stream(asyncio.Protocol):
         self._queue.append(data)
         self._waiting += len(data)
         if not self._scheduled:
-            self._schedule()
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
 
     def finish(self) -> None:
         """Nothing follows what has been written. `ended(None)` comes when the peer has finished too."""
         self._finishing = True
-        if not self._scheduled:
-            self._schedule()
+        self._schedule()
 
     def goodbye(self, reason: str, detail: str = "") -> None:
         """Say why this side ends, past what the peer does not take, and close; `ended(None)` once it has left."""
@@ -134,13 +134,14 @@ class Stream(asyncio.Protocol):
             self._before_open(data)
             return
         pieces = link.receive(data)
-        self._deliver(pieces)
-        if link.over:
-            self._judge()
-        elif link.untold >= ACKNOWLEDGE_EVERY or link.peer_finished or self._finishing:
+        for piece in pieces:
+            self._data(piece)
+            if self._closing:
+                return
+        if link.over or link.peer_finished or self._finishing or not pieces:
+            self._after(link)
+        elif link.received - link.told >= ACKNOWLEDGE_EVERY:
             self._schedule()
-        elif not pieces:
-            self._write(link.tls.output())  # TLS may answer by itself
 
     def eof_received(self) -> bool:
         return False  # the transport closes, and connection_lost judges
@@ -156,8 +157,7 @@ class Stream(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused = False
-        if not self._scheduled:
-            self._schedule()
+        self._schedule()
 
     # Inside
 
@@ -174,17 +174,21 @@ class Stream(asyncio.Protocol):
             self.round_trip = time.perf_counter() - self._greeted
             self._stop_timer()
             self._ready()
-            self._deliver(pieces)
-            self._schedule()
+            for piece in pieces:
+                if not self._closing:
+                    self._data(piece)
+            self._after(link)
 
-    def _deliver(self, pieces: list[bytes]) -> None:
-        for piece in pieces:
-            if self._closing:
-                break
-            self._data(piece)
-        if self._link.peer_finished and self._finished is not None and not self._closing:
-            finished, self._finished = self._finished, None
-            finished()
+    def _after(self, link: Link) -> None:
+        """What may follow from bytes of the peer, beside data."""
+        if link.peer_finished and not self._peer_finished and not self._closing:
+            self._peer_finished = True
+            self._finished()
+        if link.over:
+            self._judge()
+        elif not self._closing:
+            self._write(link.tls.output())  # TLS may answer by itself
+            self._schedule()
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -193,19 +197,40 @@ class Stream(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._scheduled = False
-        link, transport = self._link, self._transport
+        link, transport, waiting = self._link, self._transport, self._waiting
         if self._closing:
             self._queue.clear()
             self._waiting = 0
-            return
-        if link.unacknowledged + self._waiting > self._limit:
+        elif link.sent - link.acknowledged + waiting > self._limit:
             self._fail(PeerError(f"{self.name} does not take its bytes: more than {self._limit} wait"))
-            return
-        if transport is None or not link.open:
-            return
+        elif transport is not None and link.open and not self._paused:
+            if waiting > FRAME:
+                self._send_parts(transport)
+            elif waiting:
+                queue, self._queue, self._waiting = self._queue, deque(), 0
+                transport.write(link.frame(queue, waiting))
+            if self._finishing or link.peer_finished or link.received - link.told >= ACKNOWLEDGE_EVERY:
+                self._send_ends(transport)
+
+    def _send_parts(self, transport: asyncio.Transport) -> None:
+        """As much of a long queue as the transport takes, in frames of at most FRAME bytes."""
+        queue = self._queue
         while self._waiting and not self._paused:
-            transport.write(link.frame(*self._take()))
-        if self._paused:
+            pieces: list[bytes | memoryview] = []
+            size = 0
+            while queue and size + len(queue[0]) <= FRAME:
+                size += len(queue[0])
+                pieces.append(queue.popleft())
+            if not size:
+                pieces, size, rest = [memoryview(queue[0])[:FRAME]], FRAME, memoryview(queue[0])[FRAME:]
+                queue[0] = rest
+            self._waiting -= size
+            transport.write(self._link.frame(pieces, size))
+
+    def _send_ends(self, transport: asyncio.Transport) -> None:
+        """What is due when nothing of the program's waits: a FIN, an acknowledgement, the end."""
+        link = self._link
+        if self._paused or self._waiting:
             return
         if self._finishing and not link.finished:
             transport.write(link.fin())
@@ -213,23 +238,6 @@ class Stream(asyncio.Protocol):
             transport.write(link.acknowledgement())
         if link.complete:
             self._close(None)
-
-    def _take(self) -> tuple[Sequence[bytes | memoryview], int]:
-        """What goes into the next frame, and its size."""
-        queue, size = self._queue, self._waiting
-        if size <= FRAME:
-            self._queue, self._waiting = deque(), 0
-            return queue, size
-        pieces: list[bytes | memoryview] = []
-        size = 0
-        while size + len(queue[0]) <= FRAME:
-            pieces.append(queue.popleft())
-            size += len(pieces[-1])
-        if not size:
-            view = memoryview(queue[0])
-            pieces, size, queue[0] = [view[:FRAME]], FRAME, view[FRAME:]
-        self._waiting -= size
-        return pieces, size
 
     def _write(self, data: bytes) -> None:
         """Send what is no data of the program's; never pile it up for a peer that makes us answer and does not read."""
