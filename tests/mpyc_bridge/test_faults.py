@@ -221,6 +221,16 @@ async def test_interrupting_the_terminal_is_the_nodes_affair(tmp_path: Path) -> 
         assert (party.code, party.err, party.out) == (0, "", "started\n")
 
 
+async def test_interrupting_the_terminal_while_the_process_still_starts_is_the_nodes_affair(tmp_path: Path) -> None:
+    source = "from mpyc.runtime import mpc\nmpc.run(mpc.start())\nprint('started')\n"
+    async with session(program(tmp_path, source), 2) as running:
+        for party in running.parties.values():
+            os.kill(party.process.pid, signal.SIGINT)  # its interpreter is not there yet
+        running.start()
+        for party in await running.over():
+            assert (party.code, party.err, party.out) == (0, "", "started\n")
+
+
 async def test_a_value_that_cannot_be_sent_is_named_and_ends_everybody(tmp_path: Path) -> None:
     source = """
         from mpyc.runtime import mpc

@@ -67,6 +67,7 @@ class Child:
     def live(self) -> NoReturn:
         """Everything; exits with the program's code or that of what ended it."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the node's to judge
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         signal.signal(signal.SIGTERM, self._terminated)
         code: Any = 1
         try:

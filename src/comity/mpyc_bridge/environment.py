@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _SCRUBBED = ("MPYC_", "PYTHON", "READTHEDOCS")
 """MPyC's switches, the interpreter's, and the variable that makes MPyC skip its set-up: in these honest parties could
@@ -22,3 +25,14 @@ def child_environment(hash_seed: int) -> dict[str, str]:
 def child_command(module: str) -> list[str]:
     """The argument list that runs a module of ours; -P keeps files of the current folder from standing in for it."""
     return [sys.executable, "-P", "-m", module]
+
+
+@contextmanager
+def shielded() -> Iterator[None]:
+    """A child started in here does not hear the terminal's Ctrl-C until it unblocks SIGINT: its interpreter would end
+    with a traceback while it starts. This process hears it afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -15,7 +15,7 @@ from comity.core.manifest import Member
 from comity.errors import ComityError, UsageError
 from comity.mpyc_bridge import control
 from comity.mpyc_bridge.control import Closed, Fault, Given, Keys, Linked, Ready, Running, Task, Totals, Wants
-from comity.mpyc_bridge.environment import child_command, child_environment
+from comity.mpyc_bridge.environment import child_command, child_environment, shielded
 from comity.mpyc_bridge.program import FoundProgram
 
 MODULE = "comity.mpyc_bridge.child"
@@ -69,7 +69,7 @@ class ProgramProcess:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         try:
-            with theirs:
+            with theirs, shielded():
                 process = await asyncio.create_subprocess_exec(
                     *child_command(MODULE),
                     str(theirs.fileno()),
