@@ -3,14 +3,27 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.core.log import SANTA, Party, Room, certificate, figure, in_order, meet, other, remake, secrets_of
+from tests.core.log import (
+    SANTA,
+    TRANSPORTS,
+    Party,
+    Room,
+    certificate,
+    figure,
+    in_order,
+    meet,
+    other,
+    remake,
+    secrets_of,
+)
 
 from comity.core import messages
 from comity.core.ceremony import TABLE, Ceremony, Ended, State, left
 from comity.core.commands import Frozen, Joined
 from comity.core.encoding import Malformed, digest
-from comity.core.limits import MAX_ENVELOPES
-from comity.core.messages import REASONS
+from comity.core.limits import MAX_ENVELOPES, MAX_HELLO, MAX_PARTIES
+from comity.core.messages import REASONS, Open
+from comity.core.roster import CHEAT
 from comity.core.words import check_words
 from comity.errors import (
     ComityError,
@@ -603,3 +616,38 @@ def test_more_messages_than_a_ceremony_has_are_a_flood() -> None:
         for _ in range(MAX_ENVELOPES):
             assert bob.ceremony.receive(leave) == []
     assert bob.ceremony.state is State.ENDED
+
+
+def test_what_is_no_message_ends_it_and_says_what_to_do() -> None:
+    *_, bob, _ = until(State.GATHERING)
+    with pytest.raises(Malformed, match="a message is not JSON") as caught:
+        bob.ceremony.receive(b"{")
+    assert caught.value.hints == (CHEAT,) and bob.ceremony.state is State.ENDED
+    _, alice, bob, _ = until(State.OPENING)
+    with pytest.raises(Malformed, match="version 2 of the protocol") as caught:
+        bob.ceremony.receive(remake(alice.secrets, alice.said("open"), version=2))
+    assert caught.value.hints == ("use the same comity",)
+
+
+def test_as_many_as_may_come_with_as_much_as_they_may_say_fit_one_roster() -> None:
+    """Made by hand: 64 parties in one process would take half a minute."""
+    parts = {f"file {i:02}": "f" * 90 for i in range(96)}
+    program = other(arguments=("",), parts=parts)
+    opening = Open(MAX_PARTIES, 31, program, TRANSPORTS, "p0", "words", b"k" * 32)
+    hellos = []
+    for i in range(MAX_PARTIES):
+        secrets = secrets_of(f"p{i}")
+        hellos.append(
+            messages.make_hello(
+                secrets,
+                open_digest=b"o" * 32,
+                name=f"p{i}",
+                program=program,
+                transports=TRANSPORTS,
+                verify="words",
+                certificate=certificate(secrets.session),
+            )
+        )
+    assert MAX_HELLO * 0.9 < len(hellos[0].envelope.raw) <= MAX_HELLO
+    roster = messages.make_roster(secrets_of("p0").identity, b"o" * 32, opening, tuple(hellos))
+    assert len(messages.read_roster(messages.parse(roster.raw))[1]) == MAX_PARTIES
