@@ -268,7 +268,20 @@ def test_who_is_still_in_the_room_cannot_come_a_second_time() -> None:
         again.read()
     with pytest.raises(VerificationError, match="your identity is in this room already"):
         again.ceremony.choose(SANTA)
-    assert again.ceremony.state is State.CHOOSING and not again.posts
+    assert again.ceremony.state is State.CHOOSING
+    assert again.ceremony.leave("protocol") == [] and not again.posts  # a LEAVE would be the first process's
+
+
+def test_the_host_does_not_join_its_own_room() -> None:
+    room = Room()
+    alice = room.host("alice", 2)
+    again = room.join("alice", secrets=secrets_of("alice", 7))
+    again.choose = None
+    again.read()
+    with pytest.raises(VerificationError, match="your identity is in this room already"):
+        again.ceremony.choose(SANTA)
+    again.leave("protocol")
+    assert not again.posts and alice.error is None
 
 
 def test_a_leave_while_the_roster_is_on_its_way_is_nobodys_cheat() -> None:
@@ -324,7 +337,8 @@ def test_who_never_was_a_party_leaves_unheard() -> None:
     eve.choose = None
     eve.read()
     eve.leave("declined")
-    room.flush(eve)
+    assert not eve.posts  # what was not said needs no end
+    room.post(messages.make("leave", eve.secrets.identity, {"open": room.log()[0].digest.hex(), "reason": "words"}).raw)
     room.run()
     room.compare(*parties)
     room.run()

@@ -130,7 +130,10 @@ class Ceremony:
     def choose(self, program: Program, name: str = "") -> list[Command]:
         """A joiner says what it runs, perhaps under another name. A difference is an error once all could see it."""
         after = self._after("choose")
-        if self._me in self._hellos:  # of an earlier process of mine, or of a thief: a second one would end it for all
+        host = self._mine is None and self._opening.envelope.sender == self._me
+        if (
+            host or self._me in self._hellos
+        ):  # of an earlier process of mine, or of a thief: a second one would end it for all
             raise VerificationError(
                 "your identity is in this room already", hint="end the other comity, or wait until it has left"
             )
@@ -187,8 +190,8 @@ class Ceremony:
         return self._confirm(self._verify, others)
 
     def leave(self, reason: str) -> list[Command]:
-        """End it, and tell the others why: one of messages.REASONS."""
-        told = self.state is not State.DONE and self._opens
+        """End it, and tell the others why: one of messages.REASONS. Who has said nothing yet just goes."""
+        told = self.state is not State.DONE and (self._said or (self._mine is not None and self._opens))
         self.state = State.ENDED
         return [self._post("leave", {"open": self._opens.hex(), "reason": reason})] if told else []
 
