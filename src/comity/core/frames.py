@@ -29,6 +29,9 @@ MAGIC, VERSION = b"cl", 1
 
 _HEADER = struct.Struct("!BIQQII")
 HEADER_SIZE = _HEADER.size
+pack_header = _HEADER.pack
+"""The first bytes of a frame from kind, epoch, offset, acknowledged, depth and length, without a call between."""
+
 DATA, GOODBYE, FIN, ACK = range(4)
 DEEPEST = 2**32 - 1
 """Depth counts no further: a peer that claims this much must not make ours overflow."""
@@ -75,11 +78,6 @@ def parse_hello(data: bytes) -> Hello:
     if version != VERSION:
         raise Malformed(f"a hello is of version {version}, not {VERSION}", hint="use the same comity")
     return Hello(*fields)
-
-
-def pack_header(kind: int, epoch: int, offset: int, acknowledged: int, depth: int, length: int) -> bytes:
-    """The first HEADER_SIZE bytes of a frame."""
-    return _HEADER.pack(kind, epoch, offset, acknowledged, depth, length)
 
 
 def pack_goodbye(reason: str, detail: str) -> bytes:

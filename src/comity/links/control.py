@@ -18,7 +18,7 @@ from typing import Any
 from comity.core.encoding import MAX_INTEGER, Fields, Malformed, decode, encode
 from comity.core.limits import MAX_NODE_MESSAGE, MAX_NODE_MESSAGES, MAX_NODE_UNSENT
 from comity.errors import ComityError, PeerError
-from comity.links.link import Goodbye, lost
+from comity.links.ending import Goodbye, lost
 from comity.links.pairing import Pairing
 from comity.links.stream import HANDSHAKE_TIMEOUT, Depth, Stream, attach
 

@@ -13,13 +13,14 @@ Whatever arrives after `over` is ignored, and nothing is sent but a farewell.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from comity.core import frames
 from comity.core.encoding import Malformed
-from comity.core.frames import ACK, DATA, FIN, GOODBYE, HEADER_SIZE, HELLO_SIZE, FrameReader, Hello, pack_header
+from comity.core.frames import ACK, DATA, FIN, GOODBYE, HEADER_SIZE, HELLO_SIZE, FrameReader, Hello, Piece, pack_header
 from comity.core.limits import MAX_IDLE_FRAMES
-from comity.errors import ComityError, PeerError, VerificationError
+from comity.errors import ComityError, VerificationError
+from comity.links.ending import Goodbye as Goodbye  # also looked for here
 from comity.links.pairing import Pairing
 from comity.links.tls import RECORD, Tls
 
@@ -34,18 +35,6 @@ class Depth:
 
     def __init__(self) -> None:
         self.value = 0
-
-
-class Goodbye(PeerError):
-    """another party said goodbye"""
-
-    def __init__(self, name: str, reason: str, detail: str) -> None:
-        super().__init__(f"{name} said goodbye: {reason}" + (f" ({detail})" if detail else ""))
-        self.reason, self.detail = reason, detail
-
-
-def lost(name: str) -> PeerError:
-    return PeerError(f"the channel to {name} was lost", hint=f"{name}'s machine or the network between ended it")
 
 
 class Link:
@@ -67,8 +56,8 @@ class Link:
         self._epoch = pairing.epoch
         self._idle = 0
         self._hello = b""
-        self._heard_hello = False
         self._reader = FrameReader(pairing.epoch)
+        self._cut: Callable[[bytes], list[Piece]] = self._cut_hello
 
     @property
     def unacknowledged(self) -> int:
@@ -93,21 +82,30 @@ class Link:
         deliver: list[bytes] = []
         if self.over:
             return deliver
-        tls = self.tls
         try:
-            tls.feed(data)
+            self.tls.feed(data)
             if self.greeted or self._advance():
-                for chunk in tls.read():
-                    self._take(chunk, deliver)
-                if tls.closed:
-                    raise lost(self.pairing.name)
+                for chunk in self.tls.read():
+                    for kind, offset, acknowledged, depth, body in self._cut(chunk):
+                        if acknowledged != self.acknowledged:
+                            self._take_acknowledgement(acknowledged)
+                        if kind == DATA and offset == self.received and not self.peer_finished:  # all but a few
+                            self.received = offset + len(body)
+                            self._idle = 0
+                            deliver.append(body)
+                        else:
+                            self._take_other(kind, offset, body, deliver)
+                        if depth >= self._depth.value and kind == DATA:
+                            self._depth.value = min(depth + 1, frames.DEEPEST)
         except ComityError as exc:
             self.over, self.verdict = True, exc
         return deliver
 
     def frame(self, pieces: Sequence[bytes | memoryview], size: int) -> bytes:
         """For the channel: one data frame of the `size` bytes in `pieces`, at most MAX_FRAME."""
-        tls, header = self.tls, self._header(DATA, size)
+        tls = self.tls
+        self.told = told = self.received + self.peer_finished
+        header = pack_header(DATA, self._epoch, self.sent, told, self._depth.value, size)
         self.sent += size
         if len(pieces) > 1:
             tls.write(b"".join((header, *pieces)))
@@ -156,23 +154,6 @@ class Link:
             self.greeted = True
         return self.greeted
 
-    def _take(self, chunk: bytes, deliver: list[bytes]) -> None:
-        """One record's bytes; what is for the program goes into `deliver`."""
-        if not self._heard_hello:
-            chunk = self._take_hello(chunk)
-        for kind, offset, acknowledged, depth, body in self._reader.feed(chunk):
-            self.open = True
-            if acknowledged != self.acknowledged:
-                self._take_acknowledgement(acknowledged)
-            if kind == DATA and depth >= self._depth.value:
-                self._depth.value = min(depth + 1, frames.DEEPEST)
-            if kind == DATA and offset == self.received and not self.peer_finished:  # all but a few
-                self.received = offset + len(body)
-                self._idle = 0
-                deliver.append(body)
-            else:
-                self._take_other(kind, offset, body, deliver)
-
     def _take_other(self, kind: int, offset: int, body: bytes, deliver: list[bytes]) -> None:
         name = self.pairing.name
         self._idle += 1
@@ -202,16 +183,30 @@ class Link:
             self.acknowledged = acknowledged
             self._idle = 0
 
-    def _take_hello(self, chunk: bytes) -> bytes:
-        """Collects the hello; returns what follows it."""
+    def _cut_hello(self, chunk: bytes) -> list[Piece]:
+        """Collects the hello; then frames follow."""
         missing = HELLO_SIZE - len(self._hello)
         self._hello += chunk[:missing]
-        if len(self._hello) == HELLO_SIZE:
-            self._compare(frames.parse_hello(self._hello))
-        return chunk[missing:]
+        if len(self._hello) < HELLO_SIZE:
+            return []
+        self._compare(frames.parse_hello(self._hello))
+        if self.pairing.client:
+            self.open = True
+            self.tls.write(self._header(ACK, 0))
+            self._cut = self._reader.feed
+        else:
+            self._cut = self._cut_first
+        return self._cut(chunk[missing:])
+
+    def _cut_first(self, chunk: bytes) -> list[Piece]:
+        """The client's first frame says that it has accepted my hello."""
+        pieces = self._reader.feed(chunk)
+        if pieces:
+            self.open = True
+            self._cut = self._reader.feed
+        return pieces
 
     def _compare(self, hello: Hello) -> None:
-        self._heard_hello = True
         p, name = self.pairing, self.pairing.name
         for what, theirs, ours in (
             ("session", hello.transcript, p.transcript),
@@ -228,6 +223,3 @@ class Link:
         if hello.expected != 0:
             raise Malformed(f"{name} expects a link that goes on, and this one begins")
         self.peer_incarnation = hello.incarnation
-        if p.client:
-            self.open = True
-            self.tls.write(self._header(ACK, 0))

@@ -15,7 +15,8 @@ from typing import cast
 
 from comity.core.limits import MAX_UNSENT
 from comity.errors import ComityError, PeerError
-from comity.links.link import Depth, Link, lost
+from comity.links.ending import lost
+from comity.links.link import Depth, Link
 from comity.links.pairing import Pairing
 
 __all__ = ["Depth", "Stream", "attach"]
@@ -23,7 +24,7 @@ __all__ = ["Depth", "Stream", "attach"]
 ACKNOWLEDGE_EVERY = 256 * 1024
 """Received bytes after which an acknowledgement goes by itself; most travel on data."""
 
-FRAME = 128 * 1024
+FRAME = 64 * 1024
 """Bytes of data in the frames of a large write: more gains nothing, and an answer waits for less."""
 
 HANDSHAKE_TIMEOUT = 20.0

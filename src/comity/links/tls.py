@@ -16,6 +16,7 @@ from pathlib import Path
 from comity.core.encoding import Malformed
 from comity.errors import ComityError, VerificationError
 from comity.links.certificate import certified_key, pem_chain
+from comity.links.ending import lost
 from comity.links.pairing import Pairing
 
 RECORD = 16 * 1024
@@ -29,7 +30,6 @@ class Tls:
         machine = _context(pairing).wrap_bio(self._incoming, self._outgoing, server_side=not pairing.client)
         self._machine = machine
         self.verified = False  # the handshake is done and the certificate is the peer's
-        self.closed = False  # the peer said that nothing follows
         self.broken = False  # nothing more can be said by this machine
         # Once per message each: methods of the machine itself, not of ours around them.
         self.feed: Callable[[bytes | memoryview], object] = self._incoming.write  # bytes from the channel
@@ -50,7 +50,10 @@ class Tls:
         return True
 
     def read(self) -> list[bytes]:
-        """What the bytes fed so far say, a record at a time. Raises Malformed for changed or foreign bytes."""
+        """What the bytes fed so far say, a record at a time.
+
+        Raises Malformed for changed or foreign bytes, and PeerError at the end of TLS.
+        """
         chunks = []
         read, incoming = self._machine.read, self._incoming
         try:
@@ -59,8 +62,7 @@ class Tls:
             while incoming.pending:
                 chunk = read(RECORD)
                 if not chunk:
-                    self.closed = True
-                    break
+                    raise lost(self._pairing.name)  # TLS's own end says no more than the channel's
                 chunks.append(chunk)
         except ssl.SSLWantReadError:
             pass  # an incomplete record waits for its rest
