@@ -54,7 +54,7 @@ async def test_it_serves_until_it_is_stopped_and_ends_well(number: signal.Signal
     async with serving("--json", "--listen", "127.0.0.1:0") as process:
         said = await event(process)
         address = f"http://127.0.0.1:{said['port']}"
-        assert said == {"event": "serving", "addresses": [address], "port": said["port"]}
+        assert said == {"event": "serving", "addresses": [address], "port": said["port"], "certificate": ""}
         async with WebRendezvous([address]).open(ROOM) as mailbox:
             assert await mailbox.post(b"x") == 1
             process.send_signal(number)

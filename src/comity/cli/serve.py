@@ -51,11 +51,12 @@ def serve(listen: tuple[str, ...], certificate: Path | None, key: Path | None, a
     """
 
     async def work(talk: Talk) -> None:
-        tls, lines = _tls(certificate, key)
+        tls, digest = _tls(certificate, key)
         addresses = [parse_listen(text) for text in listen]
         async with Server(addresses, limits=Limits(connections=_connections()), tls=tls) as server:
             found = urls(server.scheme, server.addresses, local_addresses())
-            talk.line("Serving", *found, *lines, event="serving", addresses=found, port=server.port)
+            lines = (*found, f"certificate SHA-256 {digest}") if digest else found
+            talk.line("Serving", *lines, event="serving", addresses=found, port=server.port, certificate=digest)
             with _stopped() as stopped:
                 await stopped.wait()
         talk.line("Stopped", event="stopped")
@@ -63,10 +64,10 @@ def serve(listen: tuple[str, ...], certificate: Path | None, key: Path | None, a
     run("serve", Talking(as_json, quiet, verbose=False, no_input=True, answers=None), work)
 
 
-def _tls(certificate: Path | None, key: Path | None) -> tuple[ssl.SSLContext | None, tuple[str, ...]]:
-    """What makes it https, and a line that says which certificate to expect."""
+def _tls(certificate: Path | None, key: Path | None) -> tuple[ssl.SSLContext | None, str]:
+    """What makes it https, and the SHA-256 of the certificate to expect."""
     if certificate is None and key is None:
-        return None, ()
+        return None, ""
     if certificate is None or key is None:
         raise UsageError("--certificate and --key are given together or not at all")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -77,7 +78,7 @@ def _tls(certificate: Path | None, key: Path | None) -> tuple[ssl.SSLContext | N
         raise UsageError(
             f"{certificate} and {key} cannot be used together", hint="give PEM files, the key unencrypted"
         ) from exc
-    return tls, (f"certificate SHA-256 {sha256(first.public_bytes(Encoding.DER)).hexdigest()}",)
+    return tls, sha256(first.public_bytes(Encoding.DER)).hexdigest()
 
 
 def _no_password() -> str:
