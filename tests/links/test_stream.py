@@ -224,6 +224,21 @@ async def test_a_channel_that_ends_in_the_handshake_is_a_lost_channel() -> None:
     assert isinstance(lost, PeerError) and "lost" in lost.message and not bob.ready.is_set()
 
 
+@on_every_loop
+async def test_a_channel_that_is_none_is_a_lost_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, theirs = tcp_pair()
+    bob = End(BOB, ALICE)
+
+    async def refuse(*_: object) -> None:
+        raise OSError("no such socket")
+
+    monkeypatch.setattr(type(asyncio.get_running_loop()), "connect_accepted_socket", refuse, raising=False)
+    await attach(bob.stream, mine)
+    lost = await bob.verdict()
+    assert isinstance(lost, PeerError) and "lost" in lost.message and mine.fileno() == -1
+    theirs.close()
+
+
 # Peers that are not who or what they should be
 
 
@@ -295,6 +310,8 @@ async def test_a_peer_that_stays_silent_after_tls_has_the_same_deadline() -> Non
     await alice.listen(lambda: len(alice.heard) >= HELLO_SIZE)
     late = await bob.verdict()
     assert isinstance(late, PeerError) and "within 0.3 s" in late.message
+    await alice.listen()
+    assert parse_goodbye(alice.frames_heard()[-1][4]) == ("protocol", late.message)
     theirs.close()
 
 
@@ -379,6 +396,7 @@ async def test_a_peer_that_reads_and_never_acknowledges_ends_it_too() -> None:
     full = await bob.verdict()
     assert isinstance(full, PeerError) and full.message.startswith("alice does not take its bytes")
     await reading
+    assert parse_goodbye(alice.frames_heard()[-1][4]) == ("protocol", full.message)
     theirs.close()
 
 

@@ -160,7 +160,16 @@ def test_a_client_without_a_certificate_is_refused() -> None:
     assert not victim.verified
 
 
-@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff" + bytes(200), bytes(64)])
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        bytes(64),
+        b"\x16\x03\x01\xff\xff" + bytes(200),  # a record of 64 KiB
+        b"\x16\x03\x03\x40\x00\x01\xff\xff\xff" + bytes(0x3FFC),  # a ClientHello of 16 MiB
+        b"\x16\x03\x03\x40\x00\x02\xff\xff\xff" + bytes(0x3FFC),  # a ServerHello of 16 MiB
+    ],
+)
 @pytest.mark.parametrize("me", [ALICE, BOB])
 def test_garbage_instead_of_tls_is_refused(garbage: bytes, me: int) -> None:
     victim = Tls(pairing(me, 1 - me))

@@ -203,7 +203,7 @@ class Stream(asyncio.Protocol):
             self._queue.clear()
             self._waiting = 0
         elif link.sent - link.acknowledged + waiting > self._limit:
-            self._fail(PeerError(f"{self.name} does not take its bytes: more than {self._limit} wait"))
+            self._fail(self._full())
         elif transport is not None and link.open and not self._paused:
             if waiting > FRAME:
                 self._send_parts(transport)
@@ -245,16 +245,22 @@ class Stream(asyncio.Protocol):
         if data and self._transport is not None:
             self._transport.write(data)
             if self._paused and self._transport.get_write_buffer_size() > self._limit:
-                self._fail(PeerError(f"{self.name} does not take its bytes: more than {self._limit} wait"))
+                self._fail(self._full())
 
-    def _judge(self) -> None:
-        link = self._link
-        self._write(link.farewell())
-        self._close(link.verdict)
+    def _full(self) -> PeerError:
+        return PeerError(f"{self.name} does not take its bytes: more than {self._limit} wait")
 
     def _fail(self, error: ComityError) -> None:
         self._link.over, self._link.verdict = True, error
-        self._close(error)
+        self._judge()
+
+    def _judge(self) -> None:
+        """The link is over: say so to the peer, where that can be said, and end."""
+        link, transport = self._link, self._transport
+        farewell = link.farewell()
+        if farewell and transport is not None and not self._closing:
+            transport.write(farewell)
+        self._close(link.verdict)
 
     def _tick(self, timeout: float, left: int) -> None:
         if left:
@@ -291,4 +297,11 @@ class Stream(asyncio.Protocol):
 
 async def attach(stream: Stream, channel: socket) -> None:
     """Give the stream its channel: a connected stream socket, of which the stream then is the holder."""
-    await asyncio.get_running_loop().connect_accepted_socket(lambda: stream, channel)
+    try:
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: stream, channel)
+    except OSError as exc:
+        channel.close()
+        stream.connection_lost(exc)
+    except BaseException:
+        channel.close()
+        raise
