@@ -184,7 +184,7 @@ async def test_what_was_tried_is_told(addresses: Machines) -> None:
         port = offer_of(exchange, 1).candidates[0].port
         with pytest.raises(UnreachableError, match=r"^no path to bob$") as caught:
             await alice.dial(1)
-    assert caught.value.hints[0] == f"127.0.0.1:{port}: connection refused"
+    assert caught.value.hints[0] == f"tried 127.0.0.1:{port}: connection refused"
     assert "--listen" in caught.value.hints[1]
 
 

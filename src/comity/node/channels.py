@@ -64,10 +64,8 @@ class Channels:
                     if await _happens(standing, pause if failure else GREET_SECONDS):
                         return
         except TimeoutError:
-            tried = (last.message, *last.hints) if last else ()
             raise UnreachableError(
-                f"no path to {name} in {give_up:.0f} s",
-                hint=(*tried, f"{name} and you: comity doctor", "behind a router: --listen PORT and --advertise"),
+                f"no path to {name} in {give_up:.0f} s", hint=(*_tried(last, name), f"{name} and you: comity doctor")
             ) from None
 
     def filled(self, slot: Slot) -> None:
@@ -135,6 +133,14 @@ class Channels:
     def _is_filled(self, slot: Slot) -> bool:
         standing = self._wanted.get(slot)
         return standing is not None and standing.is_set()
+
+
+def _tried(last: UnreachableError | None, name: str) -> tuple[str, ...]:
+    """What people can learn from the last attempt that failed."""
+    if last is None:
+        return ()
+    why = last.message.removeprefix(f"no path to {name}").removeprefix(": ")
+    return (why, *last.hints) if why else last.hints
 
 
 async def _happens(event: asyncio.Event, seconds: float) -> bool:

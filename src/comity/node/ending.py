@@ -24,7 +24,7 @@ GOODBYES = {
     "program": "{name} left: another program",
     "words": "{name} left: the words did not match",
 }
-_HINTS = {"error": "the terminal there shows which"}
+_HINTS = {"error": "the terminal there shows which", "path": "the terminal there shows what was tried"}
 
 
 @dataclass
@@ -62,6 +62,9 @@ class Ending:
     def goodbye(self, peer: PartyId, reason: str, about: PartyId | None = None) -> None:
         """A peer's last word. `about`: whom it blames itself."""
         name = self.names[peer]
+        if reason == "path" and about is not None:  # nobody's doing, and explained by it
+            self.cause(PeerError(f"{name} left: no path to {self.names[about]}", hint=_HINTS["path"]), peer)
+            return
         if about is not None and about != peer:
             self.symptom(PeerError(f"{name} left, because of {self.names[about]}"), about)
             return

@@ -78,7 +78,7 @@ class Run:
                 async with self.transport.connect(session, me, scoped, self._report) as reach:
                     channels = self._channels = Channels(reach, self.pairs, self._take)
                     slots = [Slot(peer, kind, 0) for peer in self.peers for kind in (preface.CONTROL, preface.DATA)]
-                    fills = (channels.fill(slot, self.options.give_up) for slot in slots)
+                    fills = (self._fill(channels, slot) for slot in slots)
                     error = await self._supervise(self._pump(signals), channels.accept(), *fills)
         finally:
             await self.program.end()
@@ -134,12 +134,20 @@ class Run:
         """Our last word: a reason, and whose doing it was if not ours."""
         if error is None:
             return DONE, None
-        return ("error" if self.ending.blame is None else "protocol"), self.ending.blame
+        if self.ending.blame is None:
+            return "error", None
+        return ("path" if isinstance(error, UnreachableError) else "protocol"), self.ending.blame
 
     # -- reaching ----------------------------------------------------------------------------------------------------
 
     def _report(self, line: str) -> None:
         self.person.detail(line, event="transport", transport=self.transport.name, text=line)
+
+    async def _fill(self, channels: Channels, slot: Slot) -> None:
+        try:
+            await channels.fill(slot, self.options.give_up)
+        except UnreachableError as exc:
+            self.ending.cause(exc, slot.peer)
 
     async def _pump(self, signals: SignalRoom) -> None:
         """A rendezvous that dies once every link stands disturbs nobody."""
@@ -261,7 +269,7 @@ class Run:
             slot = Slot(party, preface.DATA, epoch)
             self._given.discard(slot)
             if epoch > 0:
-                self._start(self._channels.fill(slot, self.options.give_up))
+                self._start(self._fill(self._channels, slot))
 
     def _linked(self, party: PartyId, epoch: int, round_trip: float | None) -> None:
         if self._channels is not None:

@@ -83,7 +83,8 @@ class _Race:
 
     def story(self) -> str:
         fates = self._fates | dict.fromkeys(self._under_way.values(), "no answer")
-        return ", ".join(f"{show((c.host, c.port))}: {fate}" for c, fate in fates.items()) or "no address to dial"
+        tried = ", ".join(f"{show((c.host, c.port))}: {fate}" for c, fate in fates.items())
+        return f"tried {tried}" if tried else "no address to dial"
 
     def close(self) -> None:
         if self._timer:
@@ -136,8 +137,15 @@ class _Race:
         self._next()
 
 
+_FATES = {
+    errno.EINVAL: "a route of this machine drops it",  # Linux's word for a route of type blackhole
+    errno.EACCES: "this machine forbids it",
+    errno.EPERM: "this machine forbids it",
+}
+
+
 def _fate(code: int | None) -> str:
-    return os.strerror(code or errno.EIO).lower()
+    return _FATES.get(code or errno.EIO) or os.strerror(code or errno.EIO).lower()
 
 
 def talks_to_itself(sock: socket.socket) -> bool:

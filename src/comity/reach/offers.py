@@ -14,8 +14,8 @@ from comity.interfaces import PartyId, Signals
 
 T = TypeVar("T")
 
-ATTEMPT = 10.0
-"""Seconds that one attempt to reach a peer may take before it has failed; the node tries again."""
+ATTEMPT = 5.0
+"""Seconds that one attempt to reach a peer may take before it has failed; the node tries again. TCP asks thrice in it."""
 
 
 class Offers(Generic[T]):

@@ -38,7 +38,10 @@ class DirectReach:
         except UnreachableError as exc:
             raise UnreachableError(
                 f"no path to {self._session.name(peer)}",
-                hint=(exc.message, "one of you needs a port that the other can reach: --listen and --advertise"),
+                hint=(
+                    exc.message,
+                    "one of you needs a port that the other can reach: --listen PORT --advertise ADDRESS",
+                ),
             ) from exc
         try:
             return channel(sock, Direct.name)
