@@ -43,6 +43,16 @@ def main() -> None:
 
         context = getattr(exc, "ctx", None)
         path = context.command_path if context is not None else "comity"
-        said = UsageError(exc.format_message().rstrip(".").replace("\n", " "), hint=f"{path} --help")
+        said = _our_way(exc.format_message(), f"{path} --help")
         Talk(as_json="--json" in sys.argv).error(said)
         sys.exit(said.exit_code)
+
+
+def _our_way(text: str, hint: str) -> UsageError:
+    """Click's words as one of our errors: lower case, no full stop, a second sentence as a hint."""
+    first, *more = (part.strip(" .()") for part in text.replace("\n", " ").split(". "))
+    return UsageError(_lower(first), hint=(*map(_lower, more), hint))
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

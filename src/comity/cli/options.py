@@ -20,7 +20,7 @@ from comity.node.options import DEFAULT_TRANSPORTS, GIVE_UP_SECONDS, Options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-PROGRAM_LAST = {"allow_interspersed_args": False, "ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
+PROGRAM_LAST = {"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]}
 """Everything after PROGRAM belongs to the program."""
 
 

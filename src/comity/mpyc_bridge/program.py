@@ -65,6 +65,8 @@ def _check_arguments(arguments: tuple[str, ...]) -> None:
 def _nearest(name: str) -> tuple[str, ...]:
     close = difflib.get_close_matches(name, builtin_names(), n=1, cutoff=0.5)
     names = f"built in: {', '.join(builtin_names())}; or the path of a .py file; or -m MODULE"
+    if name.startswith("-"):
+        return ("options stand in front of everything else", names)
     if Path(f"{name}.py").is_file():
         return (f"the file here is {name}.py", names)
     return (f"did you mean {close[0]}", names) if close else (names,)

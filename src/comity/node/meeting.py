@@ -42,6 +42,7 @@ class Meeting:
     choose: Choose | None = None  # for a joiner
     frozen: Callable[[Frozen], None] = lambda _: None
     phase: Callable[[str], None] = lambda _: None
+    leaving: bool = False  # it went wrong, and the others are being told
     _names: list[str] = field(default_factory=list)
     _finished: Finished | None = None
     _failure: asyncio.Future[None] | None = None
@@ -170,6 +171,7 @@ class Meeting:
 
     async def _say_goodbye(self, exc: BaseException) -> None:
         """Best effort: the others learn why, if the room can still be reached."""
+        self.leaving = True
         reason = "interrupted" if isinstance(exc, asyncio.CancelledError) else _reason(exc)
         posts = [c.body for c in self.ceremony.leave(reason) if isinstance(c, Post)]
         try:

@@ -51,6 +51,7 @@ class Party:
     record: Record = field(default_factory=lambda: Record(0, 0, 0))
     _began: float = field(default_factory=time.monotonic)
     _program: asyncio.Task[ProgramProcess] | None = None
+    _meeting: Meeting | None = None
 
     def phase(self, name: str) -> None:
         self.record.passed(name, time.monotonic() - self._began)
@@ -88,8 +89,8 @@ class Party:
         await self._hold(rendezvous, invitation.secret, self._draw(), transports, found, invitation.host)
 
     def _rendezvous_report(self, line: str) -> None:
-        """People wait for it only until they are connected."""
-        if "connected" in self.record.phases:
+        """People wait for it only until they are connected, or leave."""
+        if "connected" in self.record.phases or (self._meeting is not None and self._meeting.leaving):
             self.person.detail(line, event="rendezvous", text=line)
         else:
             self.person.line("Waiting", line, event="rendezvous", text=line)
@@ -139,10 +140,10 @@ class Party:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._end_program)
             async with rendezvous.open(room_name(secret)) as mailbox:
-                meeting = Meeting(
+                self._meeting = Meeting(
                     ceremony, mailbox, room_key(secret), self.person, INVITE_SECONDS, choose, frozen, self.phase
                 )
-                finished = await meeting.hold()
+                finished = await self._meeting.hold()
                 run = await self._make_run(finished, secrets, certificate, transports)
                 await run.go(rendezvous, signal_room(secret))
 
