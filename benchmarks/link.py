@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import uvloop
+from benchmarks.ratios import show
 
 from comity.core import preface
 from comity.core.identity import public_key
@@ -131,13 +132,6 @@ def run(loop: str, engine: str) -> Result:
     return result
 
 
-def interval(ratios: list[float]) -> str:
-    """Median and its 95 % interval by bootstrap."""
-    draw = random.Random(1)
-    medians = sorted(statistics.median(draw.choices(ratios, k=len(ratios))) for _ in range(2000))
-    return f"{statistics.median(ratios):5.2f} [{medians[50]:.2f}, {medians[1949]:.2f}]"
-
-
 def main(blocks: int) -> None:
     arms = [(loop, engine) for loop in LOOPS for engine in ENGINES]
     results: dict[tuple[str, str], list[Result]] = {arm: [] for arm in arms}
@@ -155,8 +149,8 @@ def main(blocks: int) -> None:
         round_trips = [m.round_trip / p.round_trip for m, p in zip(mine, plain, strict=True)]
         speeds = [p.megabytes / m.megabytes for m, p in zip(mine, plain, strict=True)]
         print(
-            f"{loop:8} {engine:10} {statistics.median(m.round_trip for m in mine):7.1f} us {interval(round_trips)}"
-            f"  {statistics.median(m.megabytes for m in mine):7.0f} MB/s {interval(speeds)}"
+            f"{loop:8} {engine:10} {statistics.median(m.round_trip for m in mine):7.1f} us {show(round_trips)}"
+            f"  {statistics.median(m.megabytes for m in mine):7.0f} MB/s {show(speeds)}"
         )
 
 

@@ -1,0 +1,77 @@
+"""Who is to blame: the first cause wins over what it caused."""
+
+import asyncio
+
+import pytest
+
+from comity.errors import ComityError, PeerError, ProgramError
+from comity.node import ending
+from comity.node.ending import Ending
+
+NAMES = ("alice", "bob", "carol")
+
+
+@pytest.fixture(autouse=True)
+def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "WORD_SECONDS", 0.05)
+
+
+async def settled(run: Ending) -> str:
+    error = await run.settled()
+    return "" if error is None else error.message
+
+
+async def test_a_lost_channel_is_explained_by_the_goodbye_that_follows_it() -> None:
+    run = Ending(NAMES)
+    run.symptom(PeerError("the channel to bob was lost"), 1)
+    run.goodbye(1, "interrupted")
+    assert await settled(run) == "bob left: interrupted" and run.blame == 1
+
+
+async def test_a_lost_channel_that_nobody_explains_is_the_error() -> None:
+    run = Ending(NAMES)
+    run.symptom(PeerError("the channel to bob was lost"), 1)
+    run.symptom(PeerError("the channel to carol was lost"), 2)
+    assert await settled(run) == "the channel to bob was lost" and run.blame == 1
+
+
+async def test_who_ends_because_of_another_is_not_blamed() -> None:
+    run = Ending(NAMES)
+    run.goodbye(1, "protocol", about=2)
+    run.goodbye(2, "error")
+    assert await settled(run) == "carol left: the program there ended with an error" and run.blame == 2
+
+
+async def test_hearsay_stands_when_nothing_better_comes() -> None:
+    run = Ending(NAMES)
+    run.goodbye(1, "protocol", about=2)
+    assert await settled(run) == "bob left, because of carol" and run.blame == 2
+
+
+async def test_the_first_cause_stays() -> None:
+    run = Ending(NAMES)
+    run.cause(ProgramError("the program raised"))
+    run.goodbye(1, "interrupted")
+    run.done()
+    assert await settled(run) == "the program raised" and run.blame is None
+
+
+async def test_a_good_end_forgives_a_channel_that_was_lost_before_it() -> None:
+    run = Ending(NAMES)
+    run.symptom(PeerError("the channel to bob was lost"), 1)
+    run.done()
+    run.cause(ComityError("too late"))
+    assert await run.settled() is None
+
+
+async def test_an_unknown_reason_still_names_who_left() -> None:
+    run = Ending(NAMES)
+    run.goodbye(2, "\x1b[2J")
+    assert await settled(run) == "carol left: the program there ended with an error"
+
+
+async def test_nothing_is_settled_before_something_happened() -> None:
+    run = Ending(NAMES)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await run.settled()
