@@ -19,7 +19,7 @@ from tests.core.log import (
 
 from comity.core import messages
 from comity.core.ceremony import TABLE, Ceremony, Ended, State, left
-from comity.core.commands import Frozen, Joined
+from comity.core.commands import Frozen, Joined, Post
 from comity.core.encoding import Malformed, digest
 from comity.core.limits import MAX_ENVELOPES, MAX_HELLO, MAX_PARTIES
 from comity.core.messages import REASONS, Open
@@ -369,13 +369,14 @@ def test_a_leave_before_the_opening_says_nothing() -> None:
     assert alice.error is None
 
 
-def test_a_leave_after_the_session_stands_disturbs_nobody() -> None:
+def test_a_leave_after_the_session_stands_names_who_left_and_the_session_stays_what_it_was() -> None:
     room, (alice, bob) = meet("alice", "bob", verify="link")
     room.run()
-    opened = bob.said("hello").body["open"]
-    leave = messages.make("leave", bob.secrets.identity, {"open": opened, "reason": "interrupted"})
-    assert alice.ceremony.receive(leave.raw) == [] and alice.done
-    assert bob.ceremony.leave("interrupted") == []
+    (post,) = bob.ceremony.leave("interrupted")
+    assert isinstance(post, Post)
+    with pytest.raises(PeerError, match="bob left: interrupted"):
+        alice.ceremony.receive(post.body)
+    assert alice.done
 
 
 def test_who_comes_too_late_is_told_that_it_is_full() -> None:

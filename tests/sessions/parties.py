@@ -91,14 +91,16 @@ class Stage:
         prefix: tuple[str, ...] | None = None,
         environ: dict[str, str] | None = None,
     ) -> Party:
-        """`arguments`: command, options, program; --json, --name and --answers come by themselves."""
+        """`arguments`: command, options, program; --json, --name and --answers come by themselves, where they exist."""
         home = self.folder / f"home-{name}"
         home.mkdir(exist_ok=True)
         folders = {f"XDG_{kind}_HOME": str(home) for kind in ("DATA", "CONFIG", "STATE")}
         theirs, ours = os.pipe()
         os.set_inheritable(theirs, True)
         command, *rest = arguments
-        own = ["--json", "--answers", str(theirs), *(["--name", name] if "--name" not in rest else [])]
+        own = ["--json"]
+        if command != "serve":
+            own += ["--answers", str(theirs), *(["--name", name] if "--name" not in rest else [])]
         try:
             process = await asyncio.create_subprocess_exec(
                 *(self.prefix if prefix is None else prefix),

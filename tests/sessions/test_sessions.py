@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,28 @@ async def test_a_program_that_fails_at_one_party_ends_all_and_names_it(tmp_path:
         for party, code in zip(s.parties, codes, strict=True):
             if code == 4:
                 assert party.error["message"] == f"{failed[0].name} left: the program there ended with an error"
+
+
+@pytest.mark.parametrize("victim", [0, 2])
+async def test_a_program_that_fails_before_any_link_stands_ends_all_at_once(tmp_path: Path, victim: int) -> None:
+    (tmp_path / "early.py").write_text(
+        "import sys\n"
+        "from mpyc.runtime import mpc\n"
+        f"if mpc.pid == {victim}:\n"
+        "    sys.exit('no data here')\n"
+        "mpc.run(mpc.start())\n"
+        "mpc.run(mpc.shutdown())\n"
+    )
+    async with stage(tmp_path) as s:
+        await s.session("early.py", own=True, cwd=tmp_path)
+        await s.agree()
+        began = time.monotonic()
+        codes = await s.ends()
+        assert sorted(codes) == [4, 4, 6] and time.monotonic() - began < 10
+        (failed,) = (party for party, code in zip(s.parties, codes, strict=True) if code == 6)
+        for party, code in zip(s.parties, codes, strict=True):
+            if code == 4:
+                assert party.error["message"].startswith(f"{failed.name} left: ")
 
 
 @pytest.mark.parametrize("victim", [0, 1])
@@ -178,7 +201,8 @@ async def test_a_fourth_party_finds_the_session_full(tmp_path: Path) -> None:
         assert await dave.end() == 4 and "full" in dave.error["message"]
         for party in s.parties[:3]:
             party.answer("y")
-        assert [await party.end() for party in s.parties[:3]] == [0, 0, 0]
+        codes = [await party.end() for party in s.parties[:3]]
+        assert codes == [0, 0, 0], [(party.events[-1], party.talk) for party in s.parties]
 
 
 async def test_no_input_names_the_option_that_would_have_answered(tmp_path: Path) -> None:

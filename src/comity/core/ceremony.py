@@ -22,6 +22,8 @@ them. That makes the rules short:
     CONFIRM  each  signature over T, after the person compared the words
     LEAVE    each  with a reason, at any time
 
+A LEAVE counts also once the session stands: the node reads on until its links do.
+
 After an exception from `receive` the ceremony has ended and stays so: every later call raises Ended. `choose` and
 `answer` either do what they say or change nothing. What is to be done stands in the commands that each call returns, in
 order. Built after ZRTP (RFC 6189) and SafeSlinger; docs/ceremony-diagram.md is made from TABLE.
@@ -191,7 +193,7 @@ class Ceremony:
 
     def leave(self, reason: str) -> list[Command]:
         """End it, and tell the others why: one of messages.REASONS. Who has said nothing yet just goes."""
-        told = self.state is not State.DONE and (self._said or (self._mine is not None and self._opens))
+        told = self._said or (self._mine is not None and self._opens)
         self.state = State.ENDED
         return [self._post("leave", {"open": self._opens.hex(), "reason": reason})] if told else []
 
@@ -309,7 +311,7 @@ class Ceremony:
 
     def _leave(self, envelope: Envelope) -> list[Command]:
         opening, reason = messages.read_leave(envelope)
-        if self.state in (State.OPENING, State.DONE) or opening != self._opens:
+        if self.state is State.OPENING or opening != self._opens:
             return []
         name, own = self._who(envelope), envelope.sender == self._me
         hello = self._hellos.get(envelope.sender)

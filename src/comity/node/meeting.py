@@ -43,6 +43,7 @@ class Meeting:
     frozen: Callable[[Frozen], None] = lambda _: None
     phase: Callable[[str], None] = lambda _: None
     leaving: bool = False  # it went wrong, and the others are being told
+    _position: int = 0  # in the log, of what was read last
     _names: list[str] = field(default_factory=list)
     _finished: Finished | None = None
     _failure: asyncio.Future[None] | None = None
@@ -53,7 +54,7 @@ class Meeting:
         try:
             return await self._hold()
         except BaseException as exc:
-            await self._say_goodbye(exc)
+            await self.say_goodbye(exc)
             raise
         finally:
             if self._asking is not None:
@@ -64,7 +65,7 @@ class Meeting:
         loop = asyncio.get_running_loop()
         await self._obey(self.ceremony.start())
         state, since = self.ceremony.state, loop.time()
-        reading = self.mailbox.read()
+        reading = self.mailbox.read(self._position)
         step: asyncio.Task[tuple[int, bytes]] | None = None
         try:
             while self._finished is None:
@@ -80,7 +81,7 @@ class Meeting:
                     asked, self._asking = self._asking, None
                     await asked
                 if step in done:
-                    _, body = step.result()
+                    self._position, body = step.result()
                     step = None
                     await self._obey(self.ceremony.receive(unseal(self.key, body, CONTEXT)))
                 elif not done:
@@ -169,7 +170,12 @@ class Meeting:
         self.phase("checked")
         await self._obey(self.ceremony.answer())
 
-    async def _say_goodbye(self, exc: BaseException) -> None:
+    async def watch(self) -> None:
+        """After the session stands and before every link does: raises when somebody leaves."""
+        async for _, body in self.mailbox.read(self._position):
+            self.ceremony.receive(unseal(self.key, body, CONTEXT))
+
+    async def say_goodbye(self, exc: BaseException) -> None:
         """Best effort: the others learn why, if the room can still be reached."""
         self.leaving = True
         reason = "interrupted" if isinstance(exc, asyncio.CancelledError) else _reason(exc)

@@ -145,7 +145,7 @@ class Party:
                 )
                 finished = await self._meeting.hold()
                 run = await self._make_run(finished, secrets, certificate, transports)
-                await run.go(rendezvous, signal_room(secret))
+                await run.go(rendezvous, signal_room(secret), self._meeting)
 
     def _distinct_name(self, taken: Sequence[str]) -> str:
         """A name that nobody here has yet; one that the person chose is never changed."""

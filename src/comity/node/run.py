@@ -20,6 +20,7 @@ from comity.mpyc_bridge.control import Fault, Linked, Running, Totals, Wants
 from comity.mpyc_bridge.process import Ended, ProgramProcess
 from comity.node.channels import Channels, Slot
 from comity.node.ending import Ending
+from comity.node.meeting import Meeting
 from comity.node.options import Options
 from comity.node.pairs import Pairs
 from comity.node.person import Person
@@ -68,8 +69,8 @@ class Run:
         if not self.peers:
             self._connected.set()
 
-    async def go(self, rendezvous: Rendezvous, room: str) -> None:
-        """`room`: of the signals."""
+    async def go(self, rendezvous: Rendezvous, room: str, meeting: Meeting) -> None:
+        """`room`: of the signals. Before every control link stands, who leaves says so in the `meeting`."""
         session, me = self.pairs.session, self.pairs.me
         self.program.give_session(session.transcript, self.secrets.session, self.certificate, session.members)
         try:
@@ -79,12 +80,17 @@ class Run:
                     channels = self._channels = Channels(reach, self.pairs, self._take)
                     slots = [Slot(peer, kind, 0) for peer in self.peers for kind in (preface.CONTROL, preface.DATA)]
                     fills = (self._fill(channels, slot) for slot in slots)
-                    error = await self._supervise(self._pump(signals), channels.accept(), *fills)
+                    works = (self._pump(signals), self._watch(meeting), channels.accept(), *fills)
+                    error = await self._supervise(*works)
+            if error is not None:
+                raise error
+        except BaseException as exc:
+            if not self._connected.is_set():
+                await meeting.say_goodbye(exc)
+            raise
         finally:
             await self.program.end()
             self._measure()
-        if error is not None:
-            raise error
 
     async def alone(self) -> None:
         """One party needs no room and no links."""
@@ -157,6 +163,19 @@ class Run:
             if not self._connected.is_set():
                 raise
             self._report("the rendezvous is gone; the session goes on without it")
+
+    async def _watch(self, meeting: Meeting) -> None:
+        """Until every link stands: then goodbyes come over the control links."""
+        watching = asyncio.ensure_future(meeting.watch())
+        connected = asyncio.ensure_future(self._connected.wait())
+        try:
+            await asyncio.wait((watching, connected), return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                await watching
+        finally:
+            watching.cancel()
+            connected.cancel()
+            await asyncio.gather(watching, connected, return_exceptions=True)
 
     def _take(self, slot: Slot, number: int, channel: Channel) -> bool:
         """A channel with a proper preface: for the control link here, or for the program's process."""
