@@ -218,3 +218,23 @@ async def test_machines_of_one_owner_need_no_answers_with_verify_link(tmp_path: 
         options = ["--verify", "link", "--no-input"]
         await s.session("sum", "4", host=options, join=options)
         assert await s.ends() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("late", [0, 2])
+async def test_a_program_may_start_its_runtime_long_after_the_others(tmp_path: Path, late: int) -> None:
+    """As one that reads its data first: 3 s here, though a path is given up after 2."""
+    (tmp_path / "late.py").write_text(
+        "import time\n"
+        "from mpyc.runtime import mpc\n"
+        "async def main():\n"
+        f"    time.sleep(3 * (mpc.pid == {late}))\n"
+        "    async with mpc:\n"
+        "        print(await mpc.output(mpc.input(mpc.SecInt()(mpc.pid))))\n"
+        "mpc.run(main())\n"
+    )
+    async with stage(tmp_path) as s:
+        short = ["--give-up", "2"]
+        await s.session("late.py", own=True, cwd=tmp_path, host=short, join=short)
+        await s.agree()
+        assert await s.ends() == [0, 0, 0]
+        assert {party.output for party in s.parties} == {"[0, 1, 2]\n"}

@@ -4,12 +4,21 @@ A slot is one link to be carried: (peer, kind, epoch). The party with the lower 
 first channel that stands and closes later ones. The other side offers every channel to the link, which waits on each
 for the controller's first byte. The controller dials at once, the other side a little later, in case that only it can
 reach the other.
+
+    empty --dial or arrival, taken--> held --filled--> stands
+      ^                                |
+      +--------------lost--------------+
+
+Nobody dials for a slot that is held. A data slot may be held for as long as a program takes to start its runtime, and
+that is not counted as time without a path.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import chain, repeat
 from typing import Protocol
 
@@ -34,6 +43,25 @@ class Slot:
     epoch: int
 
 
+@dataclass
+class _State:
+    held: bool = False
+    stands: bool = False
+    filling: bool = False
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def becomes(self, *, held: bool, stands: bool = False) -> None:
+        self.held, self.stands = held, self.stands or stands
+        self.news.set()
+
+    async def change(self, seconds: float | None = None) -> None:
+        """Until something is new, or for that long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.news.wait()
+        self.news.clear()
+
+
 class Taker(Protocol):
     """Takes a channel for its slot; says whether it wants it."""
 
@@ -45,32 +73,62 @@ class Channels:
 
     def __init__(self, reach: Reach, pairs: Pairs, take: Taker) -> None:
         self._reach, self._pairs, self._take = reach, pairs, take
-        self._wanted: dict[Slot, asyncio.Event] = {}  # set: filled
+        self._states: defaultdict[Slot, _State] = defaultdict(_State)
         self._numbers: dict[Slot, int] = {}
         self._answering: set[asyncio.Task[None]] = set()
 
     async def fill(self, slot: Slot, give_up: float) -> None:
-        """Dial until the slot's link stands (`filled`). Raises UnreachableError after `give_up` seconds."""
-        standing = self._wanted.setdefault(slot, asyncio.Event())
-        name = self._pairs.session.name(slot.peer)
-        last: UnreachableError | None = None
+        """Dial until the slot's link stands (`filled`); returns at once where that is being done already.
+
+        Raises UnreachableError after `give_up` seconds without a path.
+        """
+        state = self._states[slot]
+        if state.filling:
+            return
+        state.filling = True
         try:
-            async with asyncio.timeout(give_up):
-                if self._pairs.me > slot.peer and await _happens(standing, LATER_SECONDS):
-                    return
-                for pause in chain(REDIAL_SECONDS, repeat(REDIAL_SECONDS[-1])):
-                    failure = await self._dial(slot)
-                    last = failure or last
-                    if await _happens(standing, pause if failure else GREET_SECONDS):
-                        return
+            await self._fill(slot, state, give_up)
+        finally:
+            state.filling = False
+
+    async def _fill(self, slot: Slot, state: _State, give_up: float) -> None:
+        last: UnreachableError | None = None
+        pauses = chain(REDIAL_SECONDS, repeat(REDIAL_SECONDS[-1]))
+        try:
+            async with asyncio.timeout(give_up) as limit:
+                if self._pairs.me > slot.peer and not state.held:
+                    await state.change(LATER_SECONDS)
+                while not state.stands:
+                    if state.held:
+                        await self._hold(slot, state, limit)
+                    elif failure := await self._dial(slot):
+                        last = failure
+                    if not state.held and not state.stands:
+                        await state.change(next(pauses))
         except TimeoutError:
+            name = self._pairs.session.name(slot.peer)
             raise UnreachableError(
                 f"no path to {name} in {give_up:.0f} s", hint=(*_tried(last, name), f"{name} and you: comity doctor")
             ) from None
 
+    async def _hold(self, slot: Slot, state: _State, limit: asyncio.Timeout) -> None:
+        """Wait for what becomes of the channel that was taken."""
+        clock, when = asyncio.get_running_loop(), limit.when()
+        left = None if when is None or slot.kind == preface.CONTROL else when - clock.time()
+        if left is not None:
+            limit.reschedule(None)
+        while state.held and not state.stands:
+            await state.change()
+        if left is not None:
+            limit.reschedule(clock.time() + left)
+
     def filled(self, slot: Slot) -> None:
         """Its link stands: stop dialling."""
-        self._wanted.setdefault(slot, asyncio.Event()).set()
+        self._states[slot].becomes(held=True, stands=True)
+
+    def lost(self, slot: Slot) -> None:
+        """What was taken for it is gone before a link stood: dial again."""
+        self._states[slot].becomes(held=False)
 
     async def _dial(self, slot: Slot) -> UnreachableError | None:
         """One attempt; what went wrong, if anything."""
@@ -81,9 +139,18 @@ class Channels:
             await greet(channel, mine, lambda data: self._answers(data, slot, number), GREET_SECONDS)
         except UnreachableError as exc:
             return exc
-        if self._wanted[slot].is_set() or not self._take(slot, number, channel):
-            channel.sock.close()
+        self._give(slot, number, channel)
         return None
+
+    def _give(self, slot: Slot, number: int, channel: Channel) -> None:
+        if not self._stands(slot) and self._take(slot, number, channel):
+            self._states[slot].becomes(held=True)
+        else:
+            channel.sock.close()
+
+    def _stands(self, slot: Slot) -> bool:
+        """Asks without keeping anything: an arrival may be for any epoch."""
+        return slot in self._states and self._states[slot].stands
 
     def _answers(self, data: bytes, slot: Slot, number: int) -> bool:
         return self._read(data) == (slot, number)
@@ -109,7 +176,7 @@ class Channels:
 
     def _arrived(self, channel: Channel, data: bytes) -> None:
         said = self._read(data)
-        if said is None or self._is_filled(said[0]):
+        if said is None or self._stands(said[0]):
             channel.sock.close()
             return
         task = asyncio.ensure_future(self._answer(channel, *said))
@@ -127,12 +194,7 @@ class Channels:
             channel.sock.close()
             raise
         else:
-            if not self._take(slot, number, channel):
-                channel.sock.close()
-
-    def _is_filled(self, slot: Slot) -> bool:
-        standing = self._wanted.get(slot)
-        return standing is not None and standing.is_set()
+            self._give(slot, number, channel)
 
 
 def _tried(last: UnreachableError | None, name: str) -> tuple[str, ...]:
@@ -141,13 +203,3 @@ def _tried(last: UnreachableError | None, name: str) -> tuple[str, ...]:
         return ()
     why = last.message.removeprefix(f"no path to {name}").removeprefix(": ")
     return (why, *last.hints) if why else last.hints
-
-
-async def _happens(event: asyncio.Event, seconds: float) -> bool:
-    """Whether it is set within that time."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

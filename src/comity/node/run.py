@@ -239,6 +239,8 @@ class Run:
         peer = self.peers[slot.peer]
         if peer.control is None:  # never stood: another channel may
             self._given.discard(slot)
+            if self._channels is not None:
+                self._channels.lost(slot)
             self._report(f"a channel to {peer.name} failed: {exc.message}")
             if exc.exit_code == VerificationError.exit_code:
                 self.ending.cause(exc, slot.peer)
@@ -287,6 +289,7 @@ class Run:
         for party in peers:
             slot = Slot(party, preface.DATA, epoch)
             self._given.discard(slot)
+            self._channels.lost(slot)
             if epoch > 0:
                 self._start(self._fill(self._channels, slot))
 
