@@ -23,11 +23,15 @@ LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 def on_every_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     """Run an async test once on each kind of event loop."""
 
+    async def in_time(**arguments: Any) -> None:
+        async with asyncio.timeout(15):  # pytest's own timeout raises in a callback, which uvloop only reports
+            await test(**arguments)
+
     @pytest.mark.parametrize("loop_name", list(LOOPS))
     @wraps(test)
     def run(loop_name: str, **arguments: Any) -> None:
         with asyncio.Runner(loop_factory=LOOPS[loop_name]) as runner:
-            runner.run(test(**arguments))
+            runner.run(in_time(**arguments))
 
     own = signature(test)
     name = Parameter("loop_name", Parameter.POSITIONAL_OR_KEYWORD)
@@ -43,6 +47,8 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         one = socket.create_connection(server.getsockname())
         other, _ = server.accept()
+    for sock in (one, other):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return _unblocked(one, other)
 
 

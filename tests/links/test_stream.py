@@ -179,8 +179,9 @@ async def test_after_abort_nothing_is_called() -> None:
     assert alice.verdicts == []
 
 
+@pytest.mark.parametrize("already_open", [False, True])
 @on_every_loop
-async def test_whoever_aborts_while_data_is_delivered_gets_no_more() -> None:
+async def test_whoever_aborts_while_data_is_delivered_gets_no_more(already_open: bool) -> None:
     mine, theirs = tcp_pair()
     bob, alice = End(BOB, ALICE), SocketRogue(ALICE, BOB, theirs)
     taken: list[bytes] = []
@@ -192,7 +193,10 @@ async def test_whoever_aborts_while_data_is_delivered_gets_no_more() -> None:
     bob.stream._data = first_only
     await attach(bob.stream, mine)
     await alice.greet()
-    await alice.say(alice.frame(ACK), alice.frame(DATA, b"one", 0) + alice.frame(DATA, b"two", 3))
+    if already_open:
+        await alice.say(alice.frame(ACK))
+        await bob.ready.wait()
+    await alice.say(alice.frame(DATA, b"one", 0) + alice.frame(DATA, b"two", 3))
     await alice.listen()
     assert taken == [b"one"] and bob.verdicts == []
     theirs.close()
@@ -224,18 +228,24 @@ async def test_a_channel_that_ends_in_the_handshake_is_a_lost_channel() -> None:
     assert isinstance(lost, PeerError) and "lost" in lost.message and not bob.ready.is_set()
 
 
+@pytest.mark.parametrize("trouble", [OSError("no such socket"), asyncio.CancelledError()])
 @on_every_loop
-async def test_a_channel_that_is_none_is_a_lost_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_channel_that_cannot_be_used_is_closed(monkeypatch: pytest.MonkeyPatch, trouble: BaseException) -> None:
     mine, theirs = tcp_pair()
     bob = End(BOB, ALICE)
 
     async def refuse(*_: object) -> None:
-        raise OSError("no such socket")
+        raise trouble
 
     monkeypatch.setattr(type(asyncio.get_running_loop()), "connect_accepted_socket", refuse, raising=False)
-    await attach(bob.stream, mine)
-    lost = await bob.verdict()
-    assert isinstance(lost, PeerError) and "lost" in lost.message and mine.fileno() == -1
+    if isinstance(trouble, OSError):
+        await attach(bob.stream, mine)
+        lost = await bob.verdict()
+        assert isinstance(lost, PeerError) and "lost" in lost.message
+    else:
+        with pytest.raises(asyncio.CancelledError):
+            await attach(bob.stream, mine)
+    assert mine.fileno() == -1
     theirs.close()
 
 
@@ -401,10 +411,35 @@ async def test_a_peer_that_reads_and_never_acknowledges_ends_it_too() -> None:
 
 
 @on_every_loop
-async def test_bytes_for_a_peer_that_never_comes_are_limited() -> None:
+async def test_answers_that_tls_gives_by_itself_do_not_pile_up_for_a_peer_that_never_reads() -> None:
+    """A peer may ask for new keys without end. Python's ssl cannot: what OpenSSL would answer is put in its place."""
+    mine, theirs = tcp_pair()
+    bob, alice = End(BOB, ALICE, limit=8 << 20), SocketRogue(ALICE, BOB, theirs)
+    await attach(bob.stream, mine)
+    await alice.greet()
+    await alice.say(alice.frame(ACK))
+    await bob.ready.wait()
+    bob.stream.write(bytes(7 << 20))
+    await asyncio.sleep(0)
+    assert bob.stream._paused
+    bob.stream._link.tls.output = lambda: bytes(1 << 20)
+    while not bob.ended.is_set():
+        await alice.say(alice.frame(ACK))
+        await asyncio.sleep(0)
+    full = await bob.verdict()
+    assert isinstance(full, PeerError) and full.message.startswith("alice does not take its bytes")
+    theirs.close()
+
+
+@pytest.mark.parametrize("channel", [False, True])
+@on_every_loop
+async def test_bytes_for_a_peer_that_never_comes_are_limited(channel: bool) -> None:
     bob = End(BOB, ALICE, limit=1000, timeout=None)
     mine, theirs = tcp_pair()
-    await attach(bob.stream, mine)
+    if channel:
+        await attach(bob.stream, mine)
+    else:
+        mine.close()
     bob.stream.write(bytes(1001))
     full = await bob.verdict()
     assert isinstance(full, PeerError) and full.message.startswith("alice does not take its bytes")
