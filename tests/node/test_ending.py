@@ -48,6 +48,20 @@ async def test_hearsay_stands_when_nothing_better_comes() -> None:
     assert await settled(run) == "bob left, because of carol" and run.blame == 2
 
 
+async def test_who_leaves_because_somebody_broke_the_protocol_does_not_say_who() -> None:
+    run = Ending(NAMES)
+    run.goodbye(1, "protocol")
+    run.symptom(PeerError("carol left out 7 bytes"), 2)
+    assert await settled(run) == "carol left out 7 bytes" and run.blame == 2
+
+
+async def test_who_leaves_because_somebody_broke_the_protocol_is_named_when_nothing_else_is_known() -> None:
+    run = Ending(NAMES)
+    run.goodbye(1, "protocol")
+    run.goodbye(2, "protocol")
+    assert await settled(run) == "bob left: somebody broke the protocol" and run.blame == 1
+
+
 async def test_the_first_cause_stays() -> None:
     run = Ending(NAMES)
     run.cause(ProgramError("the program raised"))

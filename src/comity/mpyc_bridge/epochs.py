@@ -282,16 +282,17 @@ class PeerLink:
     def _fault(self, error: ComityError) -> None:
         """The link's error ends the session. A peer that only passes on whom it blames gives that one time to speak."""
         about = self._blamed(error)
-        if about is None:
-            self._epochs.fault(Fault(error, self.peer))
+        if about is None or about == self._epochs.number:
+            left = error if about is None else PeerError(f"{self._name} left, because of you")
+            self._epochs.fault(Fault(left, self.peer))
             return
         passed_on = PeerError(f"{self._name} left, because of {self._epochs.names[about]}")
         loop = asyncio.get_running_loop()
         loop.call_later(PATIENCE, self._epochs.fault, Fault(passed_on, about))
 
     def _blamed(self, error: ComityError) -> int | None:
-        """The number of the party that a goodbye blames, if another than who says it and than this one."""
+        """The number of the party that a goodbye blames, if another than who says it."""
         if not isinstance(error, Goodbye) or not error.detail.isdecimal():
             return None
         about = int(error.detail)
-        return about if about < len(self._epochs.names) and about not in (self.peer, self._epochs.number) else None
+        return about if about < len(self._epochs.names) and about != self.peer else None

@@ -31,11 +31,12 @@ _HINTS = {"error": "the terminal there shows which", "path": "the terminal there
 class Ending:
     """Collects what ends a run; `settled` says how it ended."""
 
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # of the parties; one's own is "you"
     blame: PartyId | None = None
     _done: bool = False
     _cause: ComityError | None = None
     _symptom: ComityError | None = None
+    _hearsay: ComityError | None = None
     _happened: asyncio.Event = field(default_factory=asyncio.Event)
     _explained: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -59,6 +60,12 @@ class Ending:
             self._symptom, self.blame = error, peer
         self._happened.set()
 
+    def hearsay(self, error: ComityError, peer: PartyId) -> None:
+        """Somebody leaves because of something that we may see ourselves, and then know better."""
+        if self._symptom is None and self._cause is None and self._hearsay is None:
+            self._hearsay, self.blame = error, peer
+        self._happened.set()
+
     def goodbye(self, peer: PartyId, reason: str, about: PartyId | None = None) -> None:
         """A peer's last word. `about`: whom it blames itself."""
         name = self.names[peer]
@@ -67,6 +74,9 @@ class Ending:
             return
         if about is not None and about != peer:
             self.symptom(PeerError(f"{name} left, because of {self.names[about]}"), about)
+            return
+        if reason == "protocol":
+            self.hearsay(PeerError(GOODBYES[reason].format(name=name)), peer)
             return
         text = GOODBYES.get(reason, GOODBYES["error"]).format(name=name)
         self.cause(PeerError(text, hint=_HINTS.get(reason, ())), peer)
@@ -77,4 +87,4 @@ class Ending:
         with contextlib.suppress(TimeoutError):  # nobody explained it: the symptom is what we know
             async with asyncio.timeout(WORD_SECONDS):
                 await self._explained.wait()
-        return None if self._done else self._cause or self._symptom
+        return None if self._done else self._cause or self._symptom or self._hearsay

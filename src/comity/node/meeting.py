@@ -7,6 +7,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from comity.core import messages
 from comity.core.ceremony import Ceremony, State
 from comity.core.commands import Command, Compare, Confirmed, Finished, Frozen, Joined, Left, Opened, Post
 from comity.core.messages import Open
@@ -170,10 +171,21 @@ class Meeting:
         self.phase("checked")
         await self._obey(self.ceremony.answer())
 
-    async def watch(self) -> None:
-        """After the session stands and before every link does: raises when somebody leaves."""
+    async def watch(self) -> tuple[bytes, str]:
+        """After the session stands and before every link does: who leaves (identity), with which reason.
+
+        Raises what else ends a ceremony.
+        """
         async for _, body in self.mailbox.read(self._position):
-            self.ceremony.receive(unseal(self.key, body, CONTEXT))
+            raw = unseal(self.key, body, CONTEXT)
+            try:
+                self.ceremony.receive(raw)
+            except PeerError:
+                envelope = messages.parse(raw)
+                if envelope.type != "leave":
+                    raise
+                return envelope.sender, messages.read_leave(envelope)[1]
+        raise AssertionError("reading never ends by itself")
 
     async def say_goodbye(self, exc: BaseException) -> None:
         """Best effort: the others learn why, if the room can still be reached."""

@@ -62,7 +62,8 @@ class Run:
 
     def __post_init__(self) -> None:
         session = self.pairs.session
-        self.ending = Ending(tuple(member.name for member in session.members))
+        me = self.pairs.me
+        self.ending = Ending(tuple("you" if i == me else member.name for i, member in enumerate(session.members)))
         self.peers = {i: _Peer(session.name(i)) for i in self.pairs.peers}
         self._channels: Channels | None = None
         self._connected = asyncio.Event()
@@ -171,7 +172,10 @@ class Run:
         try:
             await asyncio.wait((watching, connected), return_when=asyncio.FIRST_COMPLETED)
             if watching.done():
-                await watching
+                identity, reason = await watching
+                members = self.pairs.session.members
+                leaver = next(i for i, member in enumerate(members) if member.identity == identity)
+                self.ending.goodbye(leaver, reason)
         finally:
             watching.cancel()
             connected.cancel()
