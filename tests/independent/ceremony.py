@@ -48,7 +48,7 @@ TAKES = {
     "COMPARING": {"confirm"},
     "DONE": set[str](),
 }
-LEAVES = ("words", "program", "declined", "interrupted", "protocol", "error")
+LEAVES = ("words", "program", "declined", "interrupted", "protocol", "error", "path")
 
 
 def check_object(value: Any) -> dict[str, Any]:

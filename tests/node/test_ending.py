@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from comity.errors import ComityError, PeerError, ProgramError
+from comity.errors import ComityError, PeerError, ProgramError, UnreachableError
 from comity.node import ending
 from comity.node.ending import Ending
 
@@ -89,3 +89,21 @@ async def test_nothing_is_settled_before_something_happened() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
             await run.settled()
+
+
+async def test_who_finds_no_path_to_another_says_to_whom() -> None:
+    run = Ending(NAMES)
+    run.goodbye(1, "path")  # in the room, before the control link's word
+    run.goodbye(1, "path", about=2)
+    assert await settled(run) == "bob left: no path to carol" and run.blame == 1
+
+
+async def test_of_two_without_a_path_each_has_its_own_to_tell() -> None:
+    run = Ending(("alice", "bob", "you"))
+    run.goodbye(1, "path")
+    run.cause(UnreachableError("no path to bob in 60 s"), 1)
+    assert await settled(run) == "no path to bob in 60 s"
+    alone = Ending(("alice", "bob", "you"))
+    alone.goodbye(1, "path")
+    alone.goodbye(0, "protocol", about=1)
+    assert await settled(alone) == "bob left: no path to another party" and alone.blame == 1

@@ -77,6 +77,7 @@ _REASONS = {
     "interrupted": "interrupted",
     "protocol": "somebody broke the protocol",
     "error": "an error",
+    "path": "no path to another party",
 }
 
 

@@ -36,7 +36,7 @@ DATA, GOODBYE, FIN, ACK = range(4)
 DEEPEST = 2**32 - 1
 """Depth counts no further: a peer that claims this much must not make ours overflow."""
 
-GOODBYE_REASONS = (*REASONS, "path", "done")
+GOODBYE_REASONS = (*REASONS, "done")
 
 Piece = tuple[int, int, int, int, bytes]
 """Kind, offset, acknowledged, depth, and bytes: of a data frame as much as has arrived, of a goodbye all."""

@@ -31,7 +31,7 @@ from comity.errors import PeerError, UsageError
 VERSION = 1
 TYPES = ("open", "hello", "roster", "reveal", "agree", "confirm", "leave")
 VERIFY = ("words", "contacts", "link")
-REASONS = ("words", "program", "declined", "interrupted", "protocol", "error")
+REASONS = ("words", "program", "declined", "interrupted", "protocol", "error", "path")
 MAX_CERTIFICATE = 640  # bytes of DER: a self-signed Ed25519 certificate has about 300
 MAX_TRANSPORTS = 16
 SMALL = 1024  # bytes of a message without lists

@@ -69,8 +69,12 @@ class Ending:
     def goodbye(self, peer: PartyId, reason: str, about: PartyId | None = None) -> None:
         """A peer's last word. `about`: whom it blames itself."""
         name = self.names[peer]
-        if reason == "path" and about is not None:  # nobody's doing, and explained by it
-            self.cause(PeerError(f"{name} left: no path to {self.names[about]}", hint=_HINTS["path"]), peer)
+        if reason == "path":
+            whom = "another party" if about is None else self.names[about]
+            error = PeerError(f"{name} left: no path to {whom}", hint=_HINTS["path"])
+            (self.symptom if about is None else self.cause)(
+                error, peer
+            )  # it may be us, who will find none to it either
             return
         if about is not None and about != peer:
             self.symptom(PeerError(f"{name} left, because of {self.names[about]}"), about)

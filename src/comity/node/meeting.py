@@ -13,7 +13,15 @@ from comity.core.commands import Command, Compare, Confirmed, Finished, Frozen, 
 from comity.core.messages import Open
 from comity.core.program import Program
 from comity.core.sealing import seal, unseal
-from comity.errors import ComityError, PeerError, ProgramDiffers, UsageError, VerificationError, WordsDiffer
+from comity.errors import (
+    ComityError,
+    PeerError,
+    ProgramDiffers,
+    UnreachableError,
+    UsageError,
+    VerificationError,
+    WordsDiffer,
+)
 from comity.interfaces import Mailbox
 from comity.node.person import Person
 
@@ -208,6 +216,8 @@ def _reason(exc: BaseException) -> str:
         return "program"
     if isinstance(exc, UsageError):
         return "declined"
+    if isinstance(exc, UnreachableError):
+        return "path"
     return "protocol" if isinstance(exc, PeerError | VerificationError) else "error"
 
 

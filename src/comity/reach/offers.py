@@ -15,7 +15,7 @@ from comity.interfaces import PartyId, Signals
 T = TypeVar("T")
 
 ATTEMPT = 5.0
-"""Seconds that one attempt to reach a peer may take before it has failed; the node tries again. TCP asks thrice in it."""
+"""Seconds that one attempt to reach a peer may take before it has failed; the node tries again. TCP asks thrice."""
 
 
 class Offers(Generic[T]):
