@@ -139,3 +139,6 @@ MAX_UNCLAIMED = 1 << 30
 
 MAX_UNCLAIMED_MESSAGES = 1 << 20
 """Their number: secretsanta with 100 people sends fewer in all."""
+
+MAX_CHANNELS = 8
+"""Channels of one link among which the right one is looked for: both sides dial, and the network may have lost some."""

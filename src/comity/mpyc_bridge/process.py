@@ -39,7 +39,7 @@ class ProgramProcess:
         self._process, self._sock = process, sock
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._outgoing: deque[tuple[bytes, int | None]] = deque()
-        self._channels: dict[int, socket.socket] = {}  # our descriptors of its channels, by serial number
+        self._channels: dict[int, tuple[Given, socket.socket]] = {}  # our descriptors of them, by serial number
         self._serial = 0
         self._gone = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -116,8 +116,13 @@ class ProgramProcess:
             sock.close()
             return
         self._serial += 1
-        self._channels[self._serial] = sock
-        self._send(Given(peer, epoch, number, self._serial), sock.fileno())
+        given = Given(peer, epoch, number, self._serial)
+        self._channels[self._serial] = given, sock
+        self._send(given, sock.fileno())
+
+    def held(self, peer: int, epoch: int) -> int:
+        """How many channels of a link were given and are not done with."""
+        return sum((given.peer, given.epoch) == (peer, epoch) for given, _ in self._channels.values())
 
     async def events(self) -> AsyncIterator[Event]:
         """What happens, in order; the last is Ended."""
@@ -141,7 +146,7 @@ class ProgramProcess:
                 with contextlib.suppress(ProcessLookupError):
                     self._process.kill()
             await self._watching
-            for channel in self._channels.values():
+            for _, channel in self._channels.values():
                 with contextlib.suppress(OSError):  # it is unconnected already
                     channel.shutdown(socket.SHUT_RDWR)  # what the program forked may hold it too
                 channel.close()
@@ -180,9 +185,9 @@ class ProgramProcess:
 
     def _take(self, message: control.Message) -> None:
         if isinstance(message, Closed):
-            channel = self._channels.pop(message.serial, None)
-            if channel is not None:
-                channel.close()  # the child's descriptor ends it, once its last bytes have left
+            known = self._channels.pop(message.serial, None)
+            if known is not None:
+                known[1].close()  # the child's descriptor ends it, once its last bytes have left
         elif isinstance(message, Task | Keys | Given):
             raise Malformed("it says what only a node says")
         else:
