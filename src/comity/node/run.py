@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 from comity.core import preface
 from comity.core.identity import Secrets
+from comity.core.limits import MAX_CHANNELS
 from comity.core.record import PeerRecord, Record
 from comity.errors import ComityError, PeerError, ProgramError, UnreachableError, VerificationError
 from comity.interfaces import Channel, PartyId, Rendezvous, Transport
@@ -25,6 +27,7 @@ from comity.node.options import Options
 from comity.node.pairs import Pairs
 from comity.node.person import Person
 from comity.node.signals import SignalRoom
+from comity.node.waits import LOOK_SECONDS, Lost, Waits
 
 DONE = "done"
 MAX_AHEAD = 1
@@ -56,6 +59,7 @@ class Run:
     _incarnation: bytes = field(default_factory=lambda: os.urandom(16), repr=False)
     _epoch: int = 0
     _given: set[Slot] = field(default_factory=set)
+    _greeted: Counter[Slot] = field(default_factory=Counter)  # channels on which a control link may come to stand
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _faulted: bool = False
     _leaving: asyncio.Event = field(default_factory=asyncio.Event)
@@ -81,7 +85,7 @@ class Run:
                     channels = self._channels = Channels(reach, self.pairs, self._take)
                     slots = [Slot(peer, kind, 0) for peer in self.peers for kind in (preface.CONTROL, preface.DATA)]
                     fills = (self._fill(channels, slot) for slot in slots)
-                    works = (self._pump(signals), self._watch(meeting), channels.accept(), *fills)
+                    works = (self._pump(signals), self._watch(meeting), self._look_out(), channels.accept(), *fills)
                     error = await self._supervise(*works)
             if error is not None:
                 raise error
@@ -186,7 +190,7 @@ class Run:
         if self._leaving.is_set():
             return False
         controls = self.pairs.me < slot.peer
-        if controls and slot in self._given:
+        if (controls and slot in self._given) or self._held(slot) >= MAX_CHANNELS:
             return False
         peer = self.peers[slot.peer]
         if slot.kind == preface.CONTROL:
@@ -201,6 +205,9 @@ class Run:
             self.program.give_channel(slot.peer, slot.epoch, number, channel.sock)
         peer.path = channel.path.kind
         return True
+
+    def _held(self, slot: Slot) -> int:
+        return self._greeted[slot] if slot.kind == preface.CONTROL else self.program.held(slot.peer, slot.epoch)
 
     def _pairing(self, peer: PartyId) -> Pairing:
         session, me = self.pairs.session, self.pairs.me
@@ -219,10 +226,27 @@ class Run:
             member.session_key,
         )
 
+    async def _look_out(self) -> None:
+        """Say for whom we wait, and end the run when a peer's node falls silent."""
+        clock = asyncio.get_running_loop()
+        waits = Waits(self.ending.names, self.person, clock.time())
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            links = {party: peer.control for party, peer in self.peers.items() if not peer.done}
+            silences = {party: link.silence for party, link in links.items() if link is not None}
+            pathless = [party for party, link in links.items() if link is None]
+            idle = [party for party, peer in self.peers.items() if not peer.data]
+            try:
+                waits.look(clock.time(), silences, pathless, idle)
+            except Lost as exc:
+                self.ending.cause(exc, exc.peer)
+                return
+
     # -- control links -----------------------------------------------------------------------------------------------
 
     async def _control(self, slot: Slot, channel: Channel) -> None:
         peer = self.peers[slot.peer]
+        self._greeted[slot] += 1
         try:
             async with ControlLink.over(channel.sock, self._pairing(slot.peer)) as link:
                 await link.ready()
@@ -238,6 +262,8 @@ class Run:
                 await self._leaving.wait()  # our own last word is still to be said
         except ComityError as exc:
             self._control_ended(slot, exc)
+        finally:
+            self._greeted[slot] -= 1
 
     def _control_ended(self, slot: Slot, exc: ComityError) -> None:
         peer = self.peers[slot.peer]
