@@ -71,9 +71,12 @@ class Scene:
         """What exists when mallory got something done."""
         return self.folder / "mark"
 
-    async def meet(self, *names: str, m: int = 3, program: tuple[str, ...] = ("work.py",), **options: Any) -> None:
-        """The first one hosts, the others join one after another, as long as all goes well."""
-        host = await self._start(names[0], "host", "-n", str(m), "--rendezvous", self.rendezvous, *program, **options)
+    async def meet(
+        self, *names: str, m: int = 3, program: tuple[str, ...] = ("work.py",), listen: int = 0, **options: Any
+    ) -> None:
+        """The first one hosts, at a port of its own; the others join one after another, as long as all goes well."""
+        own = ("-n", str(m), "--listen", str(listen), "--rendezvous", self.rendezvous)
+        host = await self._start(names[0], "host", *own, *program, **options)
         invited = await host.event("invite")
         for number, name in enumerate(names[1:], 1):
             await self._start(name, "join", invited["link"], *program)
