@@ -13,6 +13,13 @@ make_venv() { # $1: python
   echo "hint: sudo apt install python3-venv" >&2
   exit 2
 }
+make_lab() { # what tests need to make networks; where it cannot be had they are skipped, and say so
+  command -v ip >/dev/null && command -v nft >/dev/null && return
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
+  echo "Installing iproute2 and nftables for the tests with networks of their own" >&2
+  { apt-get update -qq && apt-get install -y -qq iproute2 nftables; } >/dev/null 2>&1 ||
+    echo "they could not be installed; these tests are skipped" >&2
+}
 make_environment() { # $1: the extra to install; dev holds fast, so .venv changes back for nobody
   local sum have base
   sum=$(cksum < pyproject.toml)
