@@ -22,9 +22,9 @@ LATE_SECONDS = 4.0
 """Between two looks: this process was stopped, so that what the others said meanwhile may not have been read yet."""
 
 _TEXTS = {
-    "path": "{names}: no path yet after {seconds:.0f} s",
-    "program": "{names}: connected; a program there or here has not started after {seconds:.0f} s",
-    "silence": "{names}: no answer for {seconds:.0f} s",
+    "path": "{names}: no path yet after {seconds} s",
+    "program": "{names}: connected; a program there or here has not started after {seconds} s",
+    "silence": "{names}: no answer for {seconds} s",
 }
 
 
@@ -69,7 +69,7 @@ class Waits:
             names, seconds = self._listed(back), max(back.values())
             self._person.line(
                 "Connected",
-                f"{names} again, after {seconds:.0f} s",
+                f"{names} again, after {int(seconds)} s",
                 event="again",
                 names=self._all(back),
                 seconds=round(seconds, 3),
@@ -81,7 +81,7 @@ class Waits:
         elif seconds >= self._due[why]:
             while seconds >= self._due[why]:
                 self._due[why] *= 2
-            text = _TEXTS[why].format(names=self._listed(peers), seconds=seconds)
+            text = _TEXTS[why].format(names=self._listed(peers), seconds=int(seconds))
             self._person.line(
                 "Waiting", text, event="waiting", names=self._all(peers), why=why, seconds=round(seconds, 3)
             )
@@ -95,7 +95,7 @@ class Waits:
             hint = "nobody answers: this machine's own network may be down"
         else:
             hint = "their machines or the network between may be down"
-        return Lost(peer, f"no answer from {names} for {seconds:.0f} s", hint)
+        return Lost(peer, f"no answer from {names} for {int(seconds)} s", hint)
 
     def _all(self, peers: Collection[PartyId]) -> list[str]:
         return [self._names[peer] for peer in sorted(peers)]
