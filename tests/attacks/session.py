@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,13 @@ mpc.run(main())
 RESULT = "values [0, 1, 2]\nsum 3\n"
 
 
-async def happens(party: Party, kind: str) -> dict[str, Any] | None:
-    """An event, or None when the party ends without it."""
-    with suppress(AssertionError):
-        return await party.event(kind)
-    return None
+async def happens(party: Party, kind: str, count: int = 1) -> bool:
+    """Whether an event comes before the party ends."""
+    try:
+        await party.event(kind, count)
+    except AssertionError:
+        return False
+    return True
 
 
 async def ends(party: Party) -> int:
@@ -77,12 +80,18 @@ class Scene:
         """The first one hosts, at a port of its own; the others join one after another, as long as all goes well."""
         own = ("-n", str(m), "--listen", str(listen), "--rendezvous", self.rendezvous)
         host = await self._start(names[0], "host", *own, *program, **options)
-        invited = await host.event("invite")
+        await host.event("invite")
         for number, name in enumerate(names[1:], 1):
-            await self._start(name, "join", invited["link"], *program)
-            if number < len(names) - 1:
-                with suppress(AssertionError):
-                    await host.event("joined", number)
+            guest = await self.join(name, *program)
+            joined = asyncio.ensure_future(happens(host, "joined", number))
+            await asyncio.wait({joined, *guest._tasks}, return_when=asyncio.FIRST_COMPLETED)
+            joined.cancel()
+
+    async def join(self, name: str, *program: str) -> Party:
+        """With the first one's invitation."""
+        host = next(iter(self.parties.values()))
+        invited = await host.event("invite")
+        return await self._start(name, "join", invited["link"], *(program or ("work.py",)))
 
     async def _start(self, name: str, command: str, *arguments: str, **options: Any) -> Party:
         prefix = (sys.executable, str(MALLORY), self.kind) if name == "mallory" else ()
@@ -125,6 +134,11 @@ async def scene(folder: Path, kind: str = "", rendezvous: str = "") -> AsyncIter
     (folder / "work.py").write_text(WORK)
     async with Server((("127.0.0.1", 0),)) as server, stage(folder) as opened:
         yield Scene(opened, folder, rendezvous or f"http://127.0.0.1:{server.port}", kind)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 @asynccontextmanager

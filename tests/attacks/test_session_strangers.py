@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.attacks.session import held_back, scene
+from tests.attacks.session import free_port, held_back, scene
 
 from comity.core.limits import MAX_ARRIVALS
 from comity.core.preface import CONTROL, DATA, MAGIC, SIZE, Preface
@@ -79,11 +79,6 @@ async def hears(port: int, said: bytes) -> bytes:
             return await asyncio.get_running_loop().sock_recv(sock, 4096)
         except ConnectionError:
             return b""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 async def test_strangers_change_nothing_and_hear_nothing(tmp_path: Path) -> None:
