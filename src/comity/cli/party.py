@@ -29,7 +29,7 @@ async def take_part(talk: Talk, options: Options, work: Callable[[Party], Awaita
     seconds = time.monotonic() - began
     talk.line(
         "Done",
-        f"{seconds:.1f} s, {amount(sent)} sent; nothing left on this machine",
+        f"{seconds:.1f} s, {amount(sent)} sent; nothing left on this machine but your identity",
         event="done",
         seconds=round(seconds, 3),
         bytes_sent=sent,

@@ -239,7 +239,8 @@ class _WebMailbox:
                 await self._bell.wait()
             missing = [(key, body) for key, body in self._log.items() if key not in self._present]
             if again:
-                self._report(f"the rendezvous came back empty; posting {len(missing)} messages again")
+                what = f"posting {len(missing)} messages again" if missing else "the others have filled it again"
+                self._report(f"the rendezvous came back empty; {what}")
             for key, body in missing:
                 await self._send(connection, key, body)
             while True:
