@@ -77,7 +77,7 @@ class Session:
     m: int
     pair: Callable[[], tuple[socket.socket, socket.socket]] = socket.socketpair
     outsider: Callable[[int, int, socket.socket], None] | None = None  # peer, epoch: channels to who is no process here
-    _made: set[tuple[int, int, int]] = field(default_factory=set)
+    made: set[tuple[int, int, int]] = field(default_factory=set)
 
     def start(self) -> None:
         for i in self.parties:
@@ -92,8 +92,8 @@ class Session:
     def connect(self, party: int, epoch: int, peers: tuple[int, ...]) -> None:
         for peer in peers:
             low, high = sorted((party, peer))
-            if (low, high, epoch) not in self._made:
-                self._made.add((low, high, epoch))
+            if (low, high, epoch) not in self.made:
+                self.made.add((low, high, epoch))
                 mine, theirs = self.pair()
                 self.parties[party].process.give_channel(peer, epoch, 1, mine)
                 if peer in self.parties:

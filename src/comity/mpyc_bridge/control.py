@@ -17,8 +17,8 @@ Canonical JSON as everywhere; times travel as whole microseconds.
 
 from __future__ import annotations
 
-import array
 import socket
+import struct
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -39,6 +39,8 @@ MAX_TEXT = 2000  # characters of one error message, hint or option
 MAX_TARGET = 4096  # characters of a program's path
 MAX_EPOCH = 2**31
 HIGH = 2**52  # numbers that only count something
+
+_DESCRIPTOR = struct.Struct("@i")
 
 _ERRORS: dict[str, type[ComityError]] = {
     kind.kind: kind for kind in (ComityError, UsageError, VerificationError, PeerError, UnreachableError, ProgramError)
@@ -311,11 +313,12 @@ def parse(data: bytes) -> Message:
 
 def send(sock: socket.socket, data: bytes, descriptor: int | None = None) -> None:
     """One message, whole. Raises OSError, of a non-blocking socket also BlockingIOError."""
-    rights = [] if descriptor is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
+    rights = [] if descriptor is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _DESCRIPTOR.pack(descriptor))]
     sock.sendmsg([data], rights)
 
 
 def receive(sock: socket.socket) -> tuple[bytes, int | None]:
     """The next message and its descriptor; empty at the end of the stream. Raises OSError."""
-    data, descriptors, _, _ = socket.recv_fds(sock, MAX_CONTROL + 1, 1, socket.MSG_CMSG_CLOEXEC)
-    return data, descriptors[0] if descriptors else None
+    room = socket.CMSG_LEN(_DESCRIPTOR.size)
+    data, rights, _, _ = sock.recvmsg(MAX_CONTROL + 1, room, socket.MSG_CMSG_CLOEXEC)
+    return data, _DESCRIPTOR.unpack(rights[0][2])[0] if rights else None

@@ -2,7 +2,7 @@
 
 MPyC's runtime calls `create_server` for the parties below it and `create_connection` for each one above. The parties'
 names and ports are set to such as nothing on a network has, so that every other call, the program's own, goes where it
-always goes, and nothing leads to a real port if the bridge is missing. The third method is told of lost exceptions.
+always goes. The third method is told of lost exceptions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ except ImportError:
     uvloop = None
 
 FIRST_PORT = 1 << 16
-"""No TCP port is as high."""
+"""No TCP port is as high; the parties' are, so that they can be told from the program's own."""
 
 
 def host(party: int) -> str:
@@ -37,6 +37,8 @@ class _Seam(asyncio.AbstractEventLoop):
         if port == FIRST_PORT + self.epochs.number:
             self.epochs.serve(protocol_factory)
             return _Listening(self)
+        if isinstance(port, int) and port >= FIRST_PORT:
+            raise OverflowError("port must be 0-65535")  # as asyncio has it; uvloop would take the low 16 bits of it
         return await super().create_server(protocol_factory, host, port, **options)
 
     async def create_connection(
