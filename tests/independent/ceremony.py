@@ -15,6 +15,7 @@ from tests.independent.notation import (
     Fault,
     Invitation,
     Keys,
+    Left,
     Malformed,
     Unverified,
     certificate,
@@ -69,7 +70,12 @@ def check_program(value: Any) -> dict[str, Any]:
             raise Malformed("too many parts")
         return {text(96, inside=True)(label): text(96, inside=True)(part) for label, part in value.items()}
 
-    return fields(value, {"name": text(96), "arguments": texts(32, 256), "parts": parts, "python": text(32)})
+    def arguments(value: Any) -> list[str | None]:
+        if len(check_list(value)) > 32:
+            raise Malformed("too many arguments")
+        return [None if each is None else text(256, inside=True)(each) for each in value]
+
+    return fields(value, {"name": text(96), "arguments": arguments, "parts": parts, "python": text(32)})
 
 
 def program_digest(program: dict[str, Any]) -> bytes:
@@ -324,7 +330,7 @@ class Ceremony:
             if message.sender != self.me:
                 reason = message.body["reason"]
                 code = 3 if reason in ("words", "program") else 4
-                raise Fault(f"a party left: {reason}", code, told=reason)
+                raise Left(f"a party left: {reason}", code)
         elif not self._members and self._hellos.pop(message.sender, None):
             self._said.discard(("hello", message.sender))
 

@@ -41,6 +41,12 @@ class Fault(Exception):
         self.code, self.told, self.culprit = code or self.code, told or self.told, culprit
 
 
+class Left(Fault):
+    """Another party has said that it leaves, to everybody."""
+
+    told = ""
+
+
 class Malformed(Fault):
     """Not in the form that the protocol describes, or out of place."""
 

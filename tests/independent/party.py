@@ -1,0 +1,418 @@
+"""One party, written from docs/protocol.md alone: `join LINK PROGRAM ...` or `host PROGRAM ...`, behind options.
+
+Says on stderr what happens, one JSON object a line, and takes the answer about the words from --answers FD.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tests.independent.ceremony import Ceremony, Session, check_words
+from tests.independent.direct import Direct
+from tests.independent.links import Depth, Ends, Event, Slot, Stream
+from tests.independent.notation import (
+    CONTROL_LINK,
+    DATA_LINK,
+    Fault,
+    Invitation,
+    Keys,
+    Malformed,
+    Preface,
+    decode,
+    encode,
+    fields,
+    fingerprint,
+    integer,
+    read_invitation,
+    seal,
+    unseal,
+)
+from tests.independent.program import ROOT
+from tests.independent.room import Room
+
+STEP, COMPARE, JOIN = 60, 900, 3600  # seconds given to the others
+WORD = 1.5  # seconds for a word on the cause of a loss
+BEAT = 2
+LATER = 0.4  # the higher number dials later
+FIRST, AGAIN = 0.05, 2.5  # pauses between dialling
+GIVE_UP = 60
+
+
+class Done(Fault):
+    """No fault: the program has ended well."""
+
+    code, told = 0, "done"
+
+    def __init__(self) -> None:
+        super().__init__("done")
+
+
+def say(event: str, **what: Any) -> None:
+    print(json.dumps({"event": event, **what}), file=sys.stderr, flush=True)
+
+
+class Control:
+    """Section 13: what is said on the control link to one peer."""
+
+    def __init__(self) -> None:
+        self._in = b""
+        self._asked = self._answered = 0
+
+    def take(self, data: bytes) -> list[bytes]:
+        """What to answer."""
+        self._in += data
+        answers = []
+        while len(self._in) >= 2 and len(self._in) >= 2 + (size := int.from_bytes(self._in[:2], "big")):
+            message, self._in = decode(self._in[2 : 2 + size]), self._in[2 + size :]
+            if isinstance(message, dict) and message.keys() == {"ping"}:
+                number = fields(message, {"ping": integer(1, 2**53 - 1)})["ping"]
+                answers.append(self.pack({"pong": number}))
+            else:
+                number = fields(message, {"pong": integer(1, self._asked)})["pong"]
+                self._answered = max(self._answered, number)
+        return answers
+
+    def ping(self) -> bytes:
+        if self._answered == self._asked:
+            self._asked += 1
+        return self.pack({"ping": self._asked})
+
+    @staticmethod
+    def pack(message: dict[str, int]) -> bytes:
+        text = encode(message)
+        return len(text).to_bytes(2, "big") + text
+
+
+class Party:
+    def __init__(self, ceremony: Ceremony, program: Path, arguments: list[str], answers: int) -> None:
+        self._ceremony, self._program, self._arguments, self._answers = ceremony, program, arguments, answers
+        self._invitation = ceremony.invitation
+        self._room = Room(self._invitation, self._invitation.room)
+        self._cause: asyncio.Future[Fault] = asyncio.get_running_loop().create_future()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._slots: dict[int, Slot] = {}  # control links, by peer
+        self._said: dict[int, Control] = {}
+        self._heard: dict[int, str] = {}  # the reasons of goodbyes, by peer
+        self._child: asyncio.subprocess.Process | None = None
+        self._pipe: socket.socket | None = None
+        self._standing: set[tuple[int, int]] = set()  # data links, by peer and epoch
+        self._arrived = 0  # the program's next epoch
+
+    async def run(self) -> int:
+        try:
+            self._start(self._live())
+            fault = await self._cause
+            if fault.code:
+                say("error", message=str(fault), exit=fault.code)
+                await self._tell(fault)
+            return fault.code
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._child is not None and self._child.returncode is None:
+                self._child.kill()
+                await self._child.wait()
+
+    def _start(self, coroutine: Any) -> None:
+        async def watched() -> None:
+            try:
+                await coroutine
+            except Fault as fault:
+                self._blame(fault)
+            except Exception as error:
+                traceback.print_exc()
+                self._blame(Fault(f"a bug: {error!r}", 1, "error"))
+
+        self._tasks.append(asyncio.create_task(watched()))
+
+    def _blame(self, fault: Fault, wait: float = 0) -> None:
+        """The first cause counts; a symptom has to wait for one."""
+
+        def settle() -> None:
+            if not self._cause.done():
+                self._cause.set_result(fault)
+
+        asyncio.get_running_loop().call_later(wait, settle) if wait else settle()
+
+    async def _tell(self, fault: Fault) -> None:
+        """By LEAVE until every link stands, by goodbye on each link that does."""
+        if self._slots and all(slot.stands.done() for slot in self._slots.values()):
+            detail = "" if fault.culprit is None else str(fault.culprit)
+            self._send_child(told=fault.told, detail=detail)
+            for slot in self._slots.values():
+                slot.stands.result().goodbye(fault.told, detail)
+            await self._finish()
+        elif fault.told in ("words", "program", "declined", "interrupted", "protocol", "error"):
+            self._ceremony.leave(fault.told)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(5):
+                    await self._post()
+                    await self._room.posted()
+
+    async def _finish(self) -> None:
+        """What was said on control links arrives: they end when the others end them too."""
+        with suppress(TimeoutError, OSError):
+            async with asyncio.timeout(2):
+                for slot in self._slots.values():
+                    await slot.stands.result().end()
+
+    # From the invitation to the session
+
+    async def _live(self) -> None:
+        self._start(self._room.run())
+        session = await self._meet()
+        say("agreed", names=[session.name(i) for i in range(len(session.others) + 1)])
+        self._start(self._watch_room())
+        await self._connect(session)
+        await self._compute(session)
+
+    async def _post(self) -> None:
+        out, self._ceremony.out = self._ceremony.out, []
+        for message in out:
+            await self._room.post(seal(self._invitation.key, message, b"ceremony"))
+
+    async def _meet(self) -> Session:
+        ceremony = self._ceremony
+        if ceremony.hosting:
+            ceremony.program = await self._examine(ceremony.m)
+            ceremony.open(ceremony.transports)
+            await self._post()
+            say("invite", link=self._invitation.link)
+        times = {"GATHERING": JOIN, "COMPARING": COMPARE}
+        try:
+            async with asyncio.timeout(STEP) as limit:
+                async for body in self._room:
+                    before = ceremony.state
+                    ceremony.take(unseal(self._invitation.key, body, b"ceremony"))
+                    if ceremony.state == "CHOOSING":
+                        assert ceremony.opening is not None
+                        ceremony.choose(await self._examine(ceremony.opening.body["m"]))
+                    await self._post()
+                    if ceremony.state == "COMPARING" != before:
+                        self._start(self._compare())
+                    if ceremony.state != before:
+                        seconds = times.get(ceremony.state, STEP)
+                        limit.reschedule(asyncio.get_running_loop().time() + seconds)
+                    if ceremony.state == "DONE":
+                        break
+        except TimeoutError as error:
+            raise Fault("the others take too long", told="error") from error
+        assert ceremony.session is not None
+        return ceremony.session
+
+    async def _examine(self, m: int) -> dict[str, Any]:
+        command = (sys.executable, "-m", "tests.independent.program", "examine", str(self._program), str(m))
+        process = await asyncio.create_subprocess_exec(
+            *command, *self._arguments, cwd=ROOT, env=_environment(), stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await process.communicate()
+        if process.returncode:
+            raise Fault("the program cannot be examined", 2, "declined")
+        program: dict[str, Any] = json.loads(output.splitlines()[-1])
+        return program
+
+    async def _compare(self) -> None:
+        session = self._ceremony.session
+        assert session is not None
+        people = [session.name(i) for i in session.others]
+        say("check", words=check_words(session.transcript), people=people)
+        reader = asyncio.StreamReader()
+        pipe = os.fdopen(self._answers, "rb")
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+        answer = (await reader.readline()).strip()
+        if answer == b"n":
+            raise Fault("the words differ", 3, "words")
+        if answer != b"y":
+            raise Fault("no answer", 2, "declined")
+        self._ceremony.confirm()
+        await self._post()
+
+    async def _watch_room(self) -> None:
+        """Until every link stands, a LEAVE still ends the session."""
+        async for body in self._room:
+            self._ceremony.take(unseal(self._invitation.key, body, b"ceremony"))
+
+    # From the session to links
+
+    async def _connect(self, session: Session) -> None:
+        incarnation, depth = os.urandom(16), Depth()
+        for peer in session.others:
+            ends = self._ends(session, peer, incarnation)
+            self._slots[peer] = Slot(ends, CONTROL_LINK, 0, depth, self._take, self._blame)
+            self._said[peer] = Control()
+        self._direct = Direct(session, self._channel)
+        self._signals = Room(self._invitation, self._invitation.signals)
+        self._start(self._signals.run())
+        self._start(self._read_signals(session))
+        self._start(self._direct.listen())
+        for peer in session.others:
+            await self._signals.post(session.seal_signal(peer, "direct", self._direct.offer))
+            self._start(self._dial(peer, CONTROL_LINK, 0))
+        try:
+            async with asyncio.timeout(GIVE_UP):
+                await asyncio.gather(*(slot.stands for slot in self._slots.values()))
+        except TimeoutError as error:
+            raise Fault("no path to a party", 5, "error") from error
+        say("connected")
+
+    @staticmethod
+    def _ends(session: Session, peer: int, incarnation: bytes) -> Ends:
+        certificates = session.certificate(session.me), session.certificate(peer)
+        return Ends(session.transcript, session.me, peer, session.keys.session, *certificates, incarnation)
+
+    async def _read_signals(self, session: Session) -> None:
+        count = dict.fromkeys(session.others, 0)
+        async for body in self._signals:
+            if (opened := session.open_signal(body, "direct")) is not None:
+                peer, signal = opened
+                count[peer] += 1
+                if count[peer] > 2000:
+                    raise Malformed("too many signals", culprit=peer)
+                self._direct.offered(peer, signal)
+
+    def _stands(self, peer: int, kind: int, epoch: int) -> bool:
+        return self._slots[peer].stands.done() if kind == CONTROL_LINK else (peer, epoch) in self._standing
+
+    async def _dial(self, peer: int, kind: int, epoch: int) -> None:
+        session = self._ceremony.session
+        assert session is not None
+        pause = FIRST
+        await asyncio.sleep(0 if session.me < peer else LATER)
+        while not self._stands(peer, kind, epoch):
+            await self._direct.dial(peer, kind, epoch)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, AGAIN)
+
+    def _channel(self, preface: Preface, sock: socket.socket) -> None:
+        if preface.kind == CONTROL_LINK:
+            self._slots[preface.sender].offer(sock, preface.number)
+        elif self._pipe is None or preface.epoch > self._arrived + 1 or self._child is None:
+            sock.close()
+        else:
+            message = {"peer": preface.sender, "epoch": preface.epoch, "number": preface.number}
+            socket.send_fds(self._pipe, [json.dumps(message).encode()], [sock.fileno()])
+            sock.close()
+
+    def _take(self, stream: Stream, event: Event) -> None:
+        """What happens on a control link that stands."""
+        peer = stream.link.ends.peer
+        match event:
+            case ("open",):
+                self._start(self._beat(stream))
+            case ("data", data):
+                for answer in self._said[peer].take(data):
+                    stream.link.write(answer)
+            case ("goodbye", reason, detail):
+                self._hear(peer, reason, detail)
+            case ("lost",) if peer not in self._heard:
+                self._blame(Fault("the channel to a party was lost", 5, "error", peer), WORD)
+
+    async def _beat(self, stream: Stream) -> None:
+        while not stream.link.ended:
+            stream.link.write(self._said[stream.link.ends.peer].ping())
+            stream.flush()
+            await asyncio.sleep(BEAT)
+
+    def _hear(self, peer: int, reason: str, detail: str) -> None:
+        self._heard[peer] = reason
+        if reason != "done":
+            blamed = int(detail) if detail.isdigit() else None
+            fault = Fault(f"party {peer} said goodbye: {reason} {detail}", 4, "protocol", blamed or peer)
+            self._blame(fault, 0 if blamed is None else WORD)
+
+    # The program
+
+    async def _compute(self, session: Session) -> None:
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = (sys.executable, "-m", "tests.independent.program", "run", str(theirs.fileno()))
+        self._child = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=ROOT,
+            env={**_environment(), "PYTHONHASHSEED": str(session.hash_seed)},
+            pass_fds=(theirs.fileno(),),
+            stdin=asyncio.subprocess.DEVNULL,
+        )
+        theirs.close()
+        mine.setblocking(False)
+        self._pipe = mine
+        self._send_child(
+            me=session.me,
+            m=len(session.others) + 1,
+            threshold=session.manifest["threshold"],
+            path=str(self._program),
+            arguments=self._arguments,
+            transcript=session.transcript.hex(),
+            session=session.keys.session.hex(),
+            certificate=session.certificate(session.me).hex(),
+            certificates=[member["certificate"] for member in session.manifest["members"]],
+        )
+        say("running")
+        self._start(self._hear_child(session))
+        code = await self._child.wait()
+        if code:
+            self._blame(Fault("the program failed", 6, "error"), 0.2)
+            return
+        for slot in self._slots.values():
+            slot.stands.result().goodbye("done")
+        await self._finish()
+        say("done")
+        self._blame(Done())
+
+    def _send_child(self, **message: Any) -> None:
+        if self._pipe is not None:
+            with suppress(OSError):
+                self._pipe.send(json.dumps(message).encode())
+
+    async def _hear_child(self, session: Session) -> None:
+        assert self._pipe is not None
+        while data := await asyncio.get_running_loop().sock_recv(self._pipe, 1 << 17):
+            message = json.loads(data)
+            match message:
+                case {"epoch": epoch} if epoch == self._arrived:
+                    self._arrived += 1
+                    for peer in session.others:
+                        self._start(self._dial(peer, DATA_LINK, epoch))
+                case {"stands": [peer, epoch]}:
+                    self._standing.add((peer, epoch))
+                case {"heard": [peer, reason, detail]}:
+                    self._hear(peer, reason, detail)
+                case {"lost": peer}:
+                    self._blame(Fault("the channel to a party was lost", 5, "error", peer), WORD)
+                case {"fault": text, "code": code, "told": told, "culprit": culprit}:
+                    self._blame(Fault(text, code, told, culprit))
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("MPYC_", "PYTHON"))}
+
+
+async def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("command", choices=("join", "host"))
+    parser.add_argument("--answers", type=int, required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--rendezvous", default="")
+    parser.add_argument("-n", type=int, default=3)
+    parser.add_argument("rest", nargs=argparse.REMAINDER)
+    options = parser.parse_args()
+    keys = Keys.fresh()
+    if options.command == "join":
+        invitation, options.rest = read_invitation(options.rest[0]), options.rest[1:]
+    else:
+        invitation = Invitation(os.urandom(16), fingerprint(keys.public[0]), (options.rendezvous,), b"")
+    ceremony = Ceremony(invitation, keys, options.name, ["direct"], m=options.n, t=(options.n - 1) // 2)
+    return await Party(ceremony, Path(options.rest[0]), options.rest[1:], options.answers).run()
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
