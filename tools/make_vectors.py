@@ -40,7 +40,7 @@ from comity.links.certificate import make_certificate
 FOLDER = Path(__file__).parent.parent / "vectors"
 NAMES = ("alice", "bob", "carol")
 CONTEXT = b"ceremony"
-PROGRAM = Program("secretsanta", ("8", "dé jà"), {"file gift.py": "00ff" * 8, "mpyc": "0.11"}, "3.11.7")
+PROGRAM = Program("secretsanta", ("8", "dé jà", None), {"file gift.py": "00ff" * 8, "mpyc": "0.11"}, "3.11.7")
 INVITATION = Invitation(bytes(range(16)), b"", ("https://meet.example.org/", "http://[2001:db8::7]:8787"), bytes(32))
 
 

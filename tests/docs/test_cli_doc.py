@@ -84,7 +84,7 @@ def _listed(heading: str) -> dict[str, set[str]]:
 
 
 def test_every_event_is_listed_with_its_fields() -> None:
-    party, demo = _listed("### Of host, join, doctor and serve"), _listed("### Of demo")
+    party, demo = _listed("### Of host, join, digest, doctor and serve"), _listed("### Of demo")
     said: dict[str, set[str]] = {"party": set(), "demo": set()}
     for event in _events():
         whose, listed = ("demo", demo) if event.file == "cli/troupe.py" else ("party", party)

@@ -13,8 +13,10 @@ from typing import IO
 
 from comity.core.identity import public_key
 from comity.core.manifest import Member
-from comity.errors import ComityError
+from comity.errors import ComityError, ProgramError
 from comity.links.certificate import make_certificate
+from comity.mpyc_bridge.agreed import Files, Root
+from comity.mpyc_bridge.closure import closure_of
 from comity.mpyc_bridge.process import Ended, Event, Fault, ProgramProcess, Totals, Wants
 from comity.mpyc_bridge.program import FoundProgram
 
@@ -126,9 +128,11 @@ async def session(
     present: tuple[int, ...] | None = None,
     verbose: bool = False,
     pickle: bool = False,
+    agreed: bytes | None = None,
 ) -> AsyncIterator[Session]:
-    """Processes of the parties that are `present`, ready to be started together."""
+    """Processes of the parties that are `present`, ready to start together. `agreed`: other files than there are."""
     running = Session({}, m)
+    packed = files_of(program) if agreed is None else agreed
     async with contextlib.AsyncExitStack() as stack:
         for i in range(m) if present is None else present:
             files: list[IO[bytes]] = []
@@ -139,6 +143,7 @@ async def session(
             files[0].seek(0)
             process = await ProgramProcess.start(
                 program,
+                packed,
                 number=i,
                 m=m,
                 threshold=(m - 1) // 2 if threshold is None else threshold,
@@ -153,6 +158,17 @@ async def session(
             following = asyncio.ensure_future(running.follow(party))
             stack.push_async_callback(_settle, following)
         yield running
+
+
+def files_of(program: FoundProgram) -> bytes:
+    """What a probe finds; of a program that is no Python, which no probe passes, its file."""
+    try:
+        return closure_of(program).files.pack()
+    except ProgramError:
+        path = Path(program.target)
+        files = Files(roots=[Root(str(path.parent))])
+        files.add(files.roots[0], path.name, path.read_bytes())
+        return files.pack()
 
 
 def _text(file: IO[bytes]) -> str:

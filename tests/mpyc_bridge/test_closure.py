@@ -20,7 +20,7 @@ def write(folder: Path, files: dict[str, str]) -> Path:
 
 
 def files(program: FoundProgram) -> list[str]:
-    return sorted(closure_of(program).files)
+    return sorted(closure_of(program).files.contents)
 
 
 AUCTION = {
@@ -41,8 +41,10 @@ AUCTION = {
 def test_the_programs_file_and_the_local_ones_it_imports_are_found(tmp_path: Path) -> None:
     program = find(str(write(tmp_path, AUCTION)))
     closure = closure_of(program)
-    assert sorted(closure.files) == sorted(name for name in AUCTION if "unused" not in name)
-    assert closure.files["bids.py"] == hashlib.sha256(AUCTION["bids.py"].encode()).hexdigest()
+    assert sorted(closure.files.contents) == sorted(name for name in AUCTION if "unused" not in name)
+    assert closure.files.contents["bids.py"] == AUCTION["bids.py"].encode()
+    digests = dict(closure.files.digests())
+    assert digests["bids.py"] == hashlib.sha256(AUCTION["bids.py"].encode()).hexdigest()
     assert closure.foreign == {"mpyc", "numpy"}
 
 
@@ -77,7 +79,8 @@ def test_a_local_module_is_preferred_as_python_prefers_it(tmp_path: Path) -> Non
         },
     )
     closure = closure_of(find(str(path)))
-    assert sorted(closure.files) == sorted(["main.py", compiled, "both/__init__.py", "sectors/north.py", "colorsys.py"])
+    there = ["main.py", compiled, "both/__init__.py", "sectors/north.py", "colorsys.py"]
+    assert sorted(closure.files.contents) == sorted(there)
     assert closure.foreign == {"numpy", "mpyc"}
 
 
@@ -151,7 +154,7 @@ def test_modules_are_found_here_and_among_the_installed_ones(tmp_path: Path, mon
     ]
     assert files(find("bare.one", module=True)) == ["bare/one.py", "bare/two.py"]
     closure = closure_of(find("comity.demos.sum", module=True))
-    assert sorted(closure.files) == ["comity/__init__.py", "comity/demos/__init__.py", "comity/demos/sum.py"]
+    assert sorted(closure.files.contents) == ["comity/__init__.py", "comity/demos/__init__.py", "comity/demos/sum.py"]
     assert closure.foreign == {"mpyc"}
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.mpyc_bridge.parties import NAMES, TRANSCRIPT, Party, member, run, seed, session, written
+from tests.mpyc_bridge.parties import NAMES, TRANSCRIPT, Party, files_of, member, run, seed, session, written
 
 from comity.errors import ComityError, PeerError, UsageError
 from comity.links.certificate import make_certificate
@@ -256,10 +256,16 @@ async def test_arguments_that_change_the_parties_are_refused(tmp_path: Path, arg
 
 
 async def test_a_program_that_is_gone_is_named(tmp_path: Path) -> None:
-    (party,) = await run(FoundProgram("file", str(tmp_path / "none.py"), "none", ()), 1)
-    assert isinstance(party.error, UsageError) and "none.py" in party.error.message
-    (party,) = await run(FoundProgram("module", "no_such_module_here", "no_such_module_here", ()), 1)
-    assert isinstance(party.error, UsageError) and "no_such_module_here" in party.error.message
+    other = files_of(program(tmp_path, "print('another')"))
+    for found in (
+        FoundProgram("file", str(tmp_path / "none.py"), "none", ()),
+        FoundProgram("module", "no_such_module_here", "no_such_module_here", ()),
+    ):
+        async with session(found, 1, agreed=other) as running:
+            running.start()
+            (party,) = await running.over()
+        assert isinstance(party.error, UsageError) and found.name in party.error.message
+        assert party.out == ""
 
 
 NODE = """

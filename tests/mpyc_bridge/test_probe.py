@@ -12,8 +12,12 @@ from comity.core.limits import MAX_PART, MAX_PARTS, MAX_PROGRAM
 from comity.core.program import Program
 from comity.errors import ComityError, ProgramError, UsageError
 from comity.mpyc_bridge import probe as module
-from comity.mpyc_bridge.probe import probe
-from comity.mpyc_bridge.program import find
+from comity.mpyc_bridge.probe import probe as examine
+from comity.mpyc_bridge.program import FoundProgram, find
+
+
+async def probe(found: FoundProgram, *, m: int, threshold: int) -> Program:
+    return (await examine(found, m=m, threshold=threshold)).program
 
 
 async def test_a_built_in_demo_is_what_its_file_mpyc_and_options_are() -> None:
@@ -139,7 +143,7 @@ async def test_a_probe_that_hangs_is_ended(tmp_path: Path) -> None:
     (tmp_path / "game.py").unlink()
     (tmp_path / "game.py").symlink_to(tmp_path / "slow")  # reading it waits for a writer
     with pytest.raises(UsageError, match=r"game could not be examined within 1.5 s"):
-        await probe(found, m=3, threshold=1, timeout=1.5)
+        await examine(found, m=3, threshold=1, timeout=1.5)
     task = asyncio.create_task(probe(found, m=3, threshold=1))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(task, 1)

@@ -6,6 +6,8 @@ import asyncio
 import os
 import select
 import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from comity.errors import UsageError
 
@@ -38,6 +40,20 @@ class Answers:
         """Drop what was typed so far, finished lines too: nobody answers a question before having seen it."""
         termios.tcflush(self.fd, termios.TCIFLUSH)
         self._rest = b""
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """A terminal shows nothing of what is typed meanwhile."""
+        if not self.terminal:
+            yield
+            return
+        before = termios.tcgetattr(self.fd)
+        quiet = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+        termios.tcsetattr(self.fd, termios.TCSAFLUSH, quiet)
+        try:
+            yield
+        finally:
+            termios.tcsetattr(self.fd, termios.TCSADRAIN, before)
 
     def finished(self) -> bool:
         """Whether a whole line waits to be read."""

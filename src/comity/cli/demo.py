@@ -16,6 +16,7 @@ from comity.mpyc_bridge.program import find
 @click.command(context_settings=shared.PROGRAM_LAST)
 @shared.sized
 @click.option("--transport", "transports", multiple=True, metavar="NAME", help="As in comity host.")
+@shared.filled
 @shared.talking
 @shared.module
 @click.argument("program")
@@ -29,9 +30,14 @@ def demo(program: str, arguments: tuple[str, ...], module: bool, **values: Any) 
     talking = shared.take_talking(values)
 
     async def work(talk: Talk) -> int:
-        found = find(program, arguments, module=module)
+        places = shared.private_places(values["private"])
+        found = find(program, arguments, module=module, private=dict.fromkeys(places, ""), include=values["include"])
         named = ("-m", program) if module else (found.target if found.kind == "file" else program,)
+        options = [option for pattern in found.include for option in ("--include", pattern)]
+        for place, source in places.items():
+            options += ["--private", f"{place}={source}"]
+        asked = [place for place, source in places.items() if source == "-"]
         troupe = Troupe(talk, values["m"], values["threshold"], values["transports"], (*named, *arguments))
-        return await troupe.perform()
+        return await troupe.perform(tuple(options), asked)
 
     run("demo", talking, work)

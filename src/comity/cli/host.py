@@ -23,6 +23,7 @@ from comity.mpyc_bridge.program import find
 )
 @click.option("--certificate", metavar="SHA256", default="", help="Of the rendezvous, as comity serve prints it.")
 @shared.taking_part
+@shared.filled
 @shared.module
 @click.argument("program")
 @shared.arguments
@@ -35,8 +36,9 @@ def host(program: str, arguments: tuple[str, ...], module: bool, **values: Any) 
     talking = shared.take_talking(values)
 
     async def work(talk: Talk) -> None:
+        private = await shared.take_private(talk, values.pop("private"))
         options = shared.take_options(values, verbose=talking.verbose)
-        found = find(program, arguments, module=module)
+        found = find(program, arguments, module=module, private=private, include=options.include)
         await take_part(talk, options, lambda party: party.host(found))
 
     run("host", talking, work)

@@ -18,6 +18,7 @@ ASK = "-"
 
 @click.command(context_settings=shared.PROGRAM_LAST)
 @shared.taking_part
+@shared.filled
 @shared.module
 @click.argument("invited", metavar="[INVITATION]", default=ASK)
 @click.argument("program", required=False)
@@ -31,12 +32,15 @@ def join(invited: str, program: str | None, arguments: tuple[str, ...], module: 
     talking = shared.take_talking(values)
 
     async def work(talk: Talk) -> None:
-        options = shared.take_options(values, verbose=talking.verbose)
-        found = None if program is None else find(program, arguments, module=module)
         if invited == ASK:
             link = await talk.ask_text("Invitation", option="the argument INVITATION", check=invitation.parse)
         else:
             link = invitation.parse(invited)
+        private = await shared.take_private(talk, values.pop("private"))
+        options = shared.take_options(values, verbose=talking.verbose, private=private)
+        found = None
+        if program is not None:
+            found = find(program, arguments, module=module, private=private, include=options.include)
         await take_part(talk, options, lambda party: party.join(link, found))
 
     run("join", talking, work)

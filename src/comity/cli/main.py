@@ -9,7 +9,7 @@ import click
 
 from comity.errors import UsageError
 
-NAMES = ("host", "join", "demo", "doctor", "serve")
+NAMES = ("host", "join", "demo", "digest", "doctor", "serve")
 """One module of this folder each, which offers a command of its name."""
 
 

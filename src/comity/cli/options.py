@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from comity.core.identity import check_name
 from comity.core.invitation import check_address
-from comity.core.limits import MAX_PARTIES
+from comity.core.limits import MAX_PARTIES, MAX_PRIVATE
 from comity.core.messages import VERIFY
 from comity.errors import UsageError
 from comity.interfaces import Settings
 from comity.node.home import default_name
 from comity.node.options import DEFAULT_TRANSPORTS, GIVE_UP_SECONDS, Options
+
+if TYPE_CHECKING:
+    from comity.cli.talk import Talk
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -111,21 +114,72 @@ taking_part = _all(
     talking,
 )
 
+filled = _all(
+    click.option(
+        "--include",
+        multiple=True,
+        metavar="PATTERN",
+        help="Also agree on these files of the program's folder; repeat it.",
+    ),
+    click.option(
+        "--private",
+        multiple=True,
+        metavar="N=FILE",
+        help="Argument N is private: taken from FILE, or asked for with N=-; repeat it.",
+    ),
+)
+
 module = click.option("-m", "--module", is_flag=True, help="PROGRAM is the name of a module.")
 arguments = click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+
+
+def private_places(texts: Iterable[str]) -> dict[int, str]:
+    """Where each private argument comes from, by its place. Raises UsageError."""
+    found: dict[int, str] = {}
+    for text in texts:
+        place, _, source = text.partition("=")
+        if not (place.isdecimal() and place.isascii() and len(place) < 5 and int(place)) or not source:
+            raise UsageError(
+                f"--private {text[:80]} is not N=FILE", hint="N counts the program's arguments from 1; - asks for it"
+            )
+        if int(place) in found:
+            raise UsageError(f"--private names argument {place} twice")
+        found[int(place)] = source
+    return found
+
+
+async def take_private(talk: Talk, texts: Iterable[str]) -> dict[int, str]:
+    """Private arguments by their places, read or asked for. Raises UsageError."""
+    return {
+        place: await _ask_private(talk, place) if source == "-" else _read_private(place, source)
+        for place, source in private_places(texts).items()
+    }
+
+
+async def _ask_private(talk: Talk, place: int) -> str:
+    return await talk.ask_hidden(f"your argument {place} of the program", option=f"--private {place}=FILE")
+
+
+def _read_private(place: int, source: str) -> str:
+    """The file's text without the end of its last line."""
+    try:
+        with Path(source).open(encoding="utf-8", newline="") as file:
+            text = file.read(MAX_PRIVATE + 2)
+    except OSError as exc:
+        raise UsageError(f"argument {place} cannot be read from {source}: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise UsageError(f"argument {place} cannot be read from {source}: it is no text in UTF-8") from exc
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def take_talking(values: dict[str, Any]) -> Talking:
     return Talking(**{field.name: values.pop(field.name) for field in fields(Talking)})
 
 
-def take_options(values: dict[str, Any], *, verbose: bool) -> Options:
+def take_options(values: dict[str, Any], *, verbose: bool, private: dict[int, str] | None = None) -> Options:
     """Options from a command's values; what is left in `values` is the command's own. Raises UsageError."""
     name, m, threshold = values.pop("name"), values.pop("m", 3), values.pop("threshold", None)
-    if threshold is not None and 2 * threshold >= m:
-        raise UsageError(
-            f"a threshold of {threshold} is too high for {m} parties", hint=f"at most {(m - 1) // 2}: less than half"
-        )
+    check_threshold(m, threshold)
     verify = values.pop("verify")
     if verify == "contacts":
         raise UsageError("contacts are not kept yet", hint="compare words: --verify words")
@@ -143,7 +197,19 @@ def take_options(values: dict[str, Any], *, verbose: bool) -> Options:
         record=values.pop("record"),
         verbose=verbose,
         allow_no_secrecy=values.pop("allow_no_secrecy"),
+        include=values.pop("include", ()),
+        private=private or {},
     )
+
+
+def check_threshold(m: int, threshold: int | None) -> int:
+    """The threshold, by default the most possible. Raises UsageError."""
+    most = (m - 1) // 2
+    if threshold is not None and threshold > most:
+        raise UsageError(
+            f"a threshold of {threshold} is too high for {m} parties", hint=f"at most {most}: less than half"
+        )
+    return most if threshold is None else threshold
 
 
 def _certificate(text: str) -> bytes:

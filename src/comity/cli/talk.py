@@ -16,7 +16,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TextIO, TypeVar
 
@@ -66,7 +66,8 @@ class _Question:
     option: str  # what would have answered it
     event: str
     fields: Mapping[str, object]
-    secret: bool  # the answer is not echoed, and may be typed ahead
+    secret: bool  # the answer is not repeated, and may be typed ahead
+    hidden: bool = False  # nor does a terminal show it while it is typed; then it may not be typed ahead
 
     @property
     def name(self) -> str:
@@ -161,12 +162,17 @@ class Talk:
         question = _Question(label, lines, " " if lines else "", option, event, fields, secret=True)
         return await self._answer(question, check)
 
+    async def ask_hidden(self, question: str, /, *, option: str) -> str:
+        """A text that nobody sees: a terminal does not echo it. Spaces around it do not count."""
+        asked = _Question("Private", (question,), " ", option, "question", {}, secret=True, hidden=True)
+        return await self._answer(asked, lambda answer: answer)
+
     async def _answer(self, question: _Question, understand: Callable[[str], T]) -> T:
         if self._no_input:
             raise UsageError(f"'{question.name}' needs an answer", hint=f"answer beforehand with {question.option}")
         async with self._turn:
             with self._source(question) as (source, screen):
-                if source.terminal and not question.secret:
+                if source.terminal and (question.hidden or not question.secret):
                     source.forget()
                 if self.json:
                     self._event(
@@ -205,10 +211,12 @@ class Talk:
         self._put(screen, prompt)
         self._again = again if screen is self._stream else None
         try:
-            answer = await source.line()
+            with source.hidden() if question.hidden else nullcontext():
+                answer = await source.line()
         finally:
             self._again = None
-            if answer is None or not source.terminal:  # a terminal has shown the answer and its line's end
+            shown = source.terminal and not question.hidden  # the answer and its line's end
+            if answer is None or not shown:
                 self._put(screen, ("" if question.secret else harmless(answer or "", 40)) + "\n")
         return answer
 

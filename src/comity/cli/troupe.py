@@ -8,12 +8,14 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from comity.cli.talk import Talk, harmless
+from comity.core.program import Program
 from comity.core.record import PHASES, Record, parse
 from comity.errors import ComityError, UsageError, VerificationError
 from comity.rendezvous.server import Server
@@ -55,9 +57,12 @@ class Troupe:
         self._link: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._width = max(len(name_of(i)) for i in range(m))
         self._compared = False
+        self._common: tuple[str, ...] = ()
 
-    async def perform(self) -> int:
-        """The exit code: 0 when every party's was."""
+    async def perform(self, common: tuple[str, ...] = (), asked: Sequence[int] = ()) -> int:
+        """The exit code: 0 when every party's was. `common`: options of all; `asked`: places of private arguments."""
+        private = [[await self._ask(i, place) for place in asked] for i in range(self._m)]
+        self._common = common
         async with AsyncExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="comity-demo-")))
             server = await stack.enter_async_context(Server((("127.0.0.1", 0),)))
@@ -68,16 +73,22 @@ class Troupe:
             if self._threshold is not None:
                 options += ["-t", str(self._threshold)]
             host = await self._start(folder, 0, ["host", *options])
+            for value in private[0]:
+                host.answer(value)
             watching.append(asyncio.create_task(self._watch(host)))
             if self._m > 1:
                 await asyncio.wait((self._link, watching[0]), return_when=asyncio.FIRST_COMPLETED)
                 if self._link.done():
                     for i in range(1, self._m):
                         player = await self._start(folder, i, ["join"])
-                        player.answer(self._link.result())
+                        for value in (self._link.result(), *private[i]):
+                            player.answer(value)
                         watching.append(asyncio.create_task(self._watch(player)))
             codes = await asyncio.gather(*watching)
             return self._close(codes)
+
+    async def _ask(self, i: int, place: int) -> str:
+        return await self._talk.ask_hidden(f"argument {place} of {name_of(i)}", option=f"--private {place}=FILE")
 
     async def _start(self, folder: Path, i: int, command: list[str]) -> Player:
         home, record = folder / name_of(i), folder / f"{name_of(i)}.json"
@@ -86,7 +97,7 @@ class Troupe:
         theirs, ours = os.pipe()
         os.set_inheritable(theirs, True)
         common = ["--json", "--name", name_of(i), "--answers", str(theirs), "--record", str(record)]
-        common += ["--allow-no-secrecy", *(o for t in self._transports for o in ("--transport", t))]
+        common += ["--allow-no-secrecy", *self._common, *(o for t in self._transports for o in ("--transport", t))]
         argv = [sys.executable, "-P", "-m", "comity", command[0], *command[1:], *common]
         if command[0] == "join":
             argv.append("-")
@@ -148,9 +159,10 @@ class Troupe:
         elif kind == "error":
             player.error = event
         elif kind == "program" and host:
-            arguments = " ".join((event["name"], *event["arguments"]))
+            program = Program(event["name"], tuple(event["arguments"]), {}, "")
             digest = f"{event['digest'][:4]} {event['digest'][4:8]}"
-            self._talk.line("Program", f"{arguments}, {digest}", event="program", digest=event["digest"])
+            lines = filter(None, (f"{program.command}, {digest}", program.private))
+            self._talk.line("Program", *lines, event="program", digest=event["digest"])
         elif kind == "warning" and host:
             self._talk.line("Warning", event["text"], event="warning", text=event["text"])
         elif kind == "joined" and host:

@@ -29,6 +29,15 @@ MAX_ARGUMENTS = 32
 MAX_ARGUMENT = 256
 """Characters of one public argument; all are shown to every joiner."""
 
+MAX_PRIVATE = 4096
+"""Characters of all private arguments of a party: they travel to the program in one message of MAX_CONTROL."""
+
+MAX_FILES = 4096
+"""Files that a program is made of."""
+
+MAX_FILES_BYTES = 64 << 20
+"""Bytes of all files that a program is made of: its node keeps them until they run."""
+
 MAX_ENVELOPES = 8 * MAX_PARTIES
 """Bodies of one ceremony: six of each party, and leaves. More is a flood."""
 

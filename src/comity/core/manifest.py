@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from comity.core.program import Argument
+
 
 @dataclass(frozen=True)
 class Member:
@@ -37,7 +39,7 @@ class Manifest:
     transport: str
     program_digest: str  # hexadecimal SHA-256
     program_name: str
-    arguments: tuple[str, ...]
+    arguments: tuple[Argument, ...]
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -8,11 +8,14 @@ from typing import Any
 from comity.core.encoding import Fields, Malformed, digest, encode
 from comity.core.limits import MAX_ARGUMENT, MAX_ARGUMENTS, MAX_PART, MAX_PARTS
 
+Argument = str | None
+"""None: a private argument, a hole that each party fills for itself. No public argument can be taken for it."""
+
 
 @dataclass(frozen=True)
 class Program:
     name: str
-    arguments: tuple[str, ...]
+    arguments: tuple[Argument, ...]
     parts: dict[str, str]  # label to value: files, options, versions
     python: str  # shown, not compared
 
@@ -26,6 +29,20 @@ class Program:
     def short(self) -> str:
         return f"{self.digest[:4]} {self.digest[4:8]}"
 
+    @property
+    def command(self) -> str:
+        """Name and arguments as people read them."""
+        return " ".join((self.name, *("?" if argument is None else argument for argument in self.arguments)))
+
+    @property
+    def private(self) -> str:
+        """Which arguments are private, as people read it; empty when none is."""
+        places = [str(i) for i, argument in enumerate(self.arguments, 1) if argument is None]
+        if not places:
+            return ""
+        what = "argument {} is" if len(places) == 1 else "arguments {} are"
+        return what.format(", ".join(places)) + " private at everyone"
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,
@@ -38,13 +55,15 @@ class Program:
     def from_dict(cls, value: dict[str, Any]) -> Program:
         """Raises Malformed."""
         fields = Fields(value, "a program")
-        name, arguments = fields.text("name", MAX_PART), fields.texts("arguments", MAX_ARGUMENTS, MAX_ARGUMENT)
+        name, arguments = fields.text("name", MAX_PART), fields.items("arguments", MAX_ARGUMENTS)
+        if any(a is not None and (type(a) is not str or len(a) > MAX_ARGUMENT) for a in arguments):
+            raise Malformed("a program has an argument that is no text, or too long")
         parts = fields.mapping("parts")
         if len(parts) > MAX_PARTS or any(
             type(v) is not str or len(v) > MAX_PART or len(k) > MAX_PART for k, v in parts.items()
         ):
             raise Malformed("a program lists too many parts, or too long ones")
-        result = cls(name, arguments, dict(parts), fields.text("python", 32))
+        result = cls(name, tuple(arguments), dict(parts), fields.text("python", 32))
         fields.end()
         return result
 
@@ -54,7 +73,7 @@ class Program:
             return f"the program is {self.name} here and {other.name} at {whose}"
         for i, (mine, theirs) in enumerate(zip(self.arguments, other.arguments, strict=False), 1):
             if mine != theirs:
-                return f"argument {i} is {mine} here and {theirs} at {whose}"
+                return f"argument {i} is {_say(mine)} here and {_say(theirs)} at {whose}"
         if len(self.arguments) != len(other.arguments):
             return f"{len(self.arguments)} arguments here and {len(other.arguments)} at {whose}"
         for label in sorted({*self.parts, *other.parts}):
@@ -62,6 +81,10 @@ class Program:
             if ours != others:
                 return f"{label} is {_show(ours)} here and {_show(others)} at {whose}"
         return ""
+
+
+def _say(argument: Argument) -> str:
+    return "? (private)" if argument is None else argument
 
 
 def _show(value: str | None) -> str:

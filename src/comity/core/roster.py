@@ -24,7 +24,7 @@ class Opening:
 
 def show(program: Program) -> str:
     """A program as people read it: name, arguments, digest."""
-    return " ".join((program.name, *program.arguments)) + f" ({program.short})"
+    return f"{program.command} ({program.short})"
 
 
 def check_program(mine: Program, theirs: Program, whose: str) -> None:

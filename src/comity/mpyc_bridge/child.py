@@ -2,9 +2,10 @@
 
     python -P -m comity.mpyc_bridge.child DESCRIPTOR-OF-THE-CONTROL-SOCKET
 
-It imports MPyC with the party's number, says so, waits for the session, and runs the program as `__main__` with its
-own arguments and standard streams. A thread follows the control socket, since the program may block the loop for
-seconds: it hands channels to the loop, and notices when the node is gone.
+It imports MPyC with the party's number, says so, waits for the session, and runs the program as `__main__`: from the
+agreed bytes, with its own arguments and standard streams. MPyC does not see private arguments. A thread follows the
+control socket, since the program may block the loop for seconds: it hands channels to the loop, and notices when the
+node is gone.
 
 However it ends - the program's end or error, a peer's fault, SIGTERM, the node's death - it ends in one place,
 `_leave`, which finishes the links or says goodbye to every peer. What must not wait for the program is a SystemExit
@@ -26,12 +27,16 @@ import time
 from typing import Any, NoReturn
 
 from comity.core.encoding import Malformed
-from comity.errors import ComityError, UsageError
+from comity.errors import ComityError, UsageError, VerificationError
 from comity.mpyc_bridge import codec, control
-from comity.mpyc_bridge.control import Fault, Given, Keys, Message, Ready, Task, Totals
+from comity.mpyc_bridge.agreed import Agreed, Files, read_sealed
+from comity.mpyc_bridge.audit import Audit
+from comity.mpyc_bridge.control import Fault, Given, Keys, Message, Ready, Task, Totals, Unagreed
 from comity.mpyc_bridge.epochs import Epochs
+from comity.mpyc_bridge.imports import Finder
 from comity.mpyc_bridge.loop import FIRST_PORT, host, make_loop
-from comity.mpyc_bridge.main_program import own_frames, run_as_main
+from comity.mpyc_bridge.main_program import run_as_main, show_exception
+from comity.mpyc_bridge.private import marks, placed
 
 GRACE = 1.5
 """Seconds that a program which must end may hold up its process."""
@@ -63,6 +68,11 @@ class Child:
         self._began = time.perf_counter()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._mpc: Any = None  # MPyC's runtime
+        self._installed = [
+            *filter(None, sys.path),
+            sys.prefix,
+            sys.base_prefix,
+        ]  # before the program's folder stands there
 
     def live(self) -> NoReturn:
         """Everything; exits with the program's code or that of what ended it."""
@@ -107,12 +117,13 @@ class Child:
     # Preparation
 
     def _first(self) -> Task:
-        data, _ = control.receive(self._sock)
+        data, descriptor = control.receive(self._sock)
         if not data:
             raise Stop(1)  # the node is gone before anything has begun
         message = control.parse(data)
-        if not isinstance(message, Task):
+        if not isinstance(message, Task) or descriptor is None:
             raise Malformed(f"the node begins with {message.type}")
+        self._agreed = Agreed(Files.unpack(read_sealed(descriptor)), self._installed)
         return message
 
     def _import_mpyc(self, task: Task) -> None:
@@ -120,13 +131,14 @@ class Child:
         ours = [] if task.verbose else ["--no-log"]
         if task.m > 1:
             ours += [f"-M{task.m}", f"-I{task.number}", f"-T{task.threshold}"]
-        sys.argv = [task.target, *ours, *task.arguments]
+        marked = placed(task.arguments)
+        sys.argv = [task.target, *ours, *marked]
         self._epochs = Epochs(task.number, task.names, self.report, self.fault)
         try:
             with contextlib.redirect_stdout(sys.stderr):  # its log; stdout is the program's
                 import mpyc
 
-                self._loop = make_loop(self._epochs if task.m > 1 else None, fast=_wants_uvloop(task.arguments))
+                self._loop = make_loop(self._epochs if task.m > 1 else None, fast=_wants_uvloop(marked))
                 asyncio.set_event_loop(self._loop)
                 import mpyc.runtime
         except SystemExit as exc:
@@ -136,11 +148,19 @@ class Child:
             raise UsageError("MPyC does not start with the program's arguments")
         if (self._mpc.pid, len(self._mpc.parties), self._mpc.threshold) != (task.number, task.m, task.threshold):
             raise UsageError("the program's arguments change the parties or the threshold")
+        self._fill_in(task)
         if task.m > 1:
             for party in self._mpc.parties:
                 party.host, party.port = host(party.pid), FIRST_PORT + party.pid
         if not task.pickle:
             codec.install(mpyc.runtime, self.fail, lambda party: task.names[party])
+
+    def _fill_in(self, task: Task) -> None:
+        """Put the private arguments where MPyC has left their marks."""
+        for mark, value in zip(marks(task.arguments).values(), task.private, strict=True):
+            if sys.argv.count(mark) != 1:
+                raise UsageError("an option of MPyC's cannot be private")
+            sys.argv[sys.argv.index(mark)] = value
 
     # The control socket
 
@@ -192,15 +212,21 @@ class Child:
     def _run(self) -> Any:
         """The program; returns its exit code as sys.exit takes it."""
         try:
-            run_as_main(self._task.kind, self._task.target)
+            sys.meta_path.insert(0, Finder(self._agreed))
+            sys.addaudithook(Audit(self._agreed, lambda label: self.report(Unagreed(label)), self._differs))
+            run_as_main(self._task.kind, self._task.target, self._agreed)
         except (Stop, ComityError):
             raise
         except SystemExit as exc:
             return exc.code
         except BaseException as exc:
-            sys.excepthook(type(exc), exc.with_traceback(own_frames(exc.__traceback__)), exc.__traceback__)
+            show_exception(exc)
             return 1
         return 0
+
+    def _differs(self, label: str) -> NoReturn:
+        what = f"{label} is not the file that was agreed on: it has changed since"
+        self.fail(VerificationError(what, hint="leave it alone while a session runs, and start again"))
 
     def _leave(self, code: Any) -> None:
         self._leaving = True

@@ -1,12 +1,13 @@
 """The socket between a node and its program's process: whole messages, some with a descriptor.
 
-    to the program's process    Task     what to run, and as whom
+    to the program's process    Task     what to run, and as whom; the agreed files come with the message
                                 Keys     the session: the program may start
                                 Given    a channel to a peer; its descriptor comes with the message
     to the node                 Ready    MPyC is imported, these are its effective options
                                 Wants    the program starts its runtime again, and has no channel to these peers
                                 Linked   a link stands
                                 Running  all links of an epoch stand, the program goes on
+                                Unagreed a local file is read that is not agreed on
                                 Fault    why the program's process ends, if not by itself
                                 Closed   a channel is of no more use
                                 Totals   what the run took
@@ -23,9 +24,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from comity.core.encoding import Fields, Malformed, decode, encode
-from comity.core.limits import MAX_ARGUMENT, MAX_ARGUMENTS, MAX_CONTROL, MAX_NAME, MAX_PARTIES
+from comity.core.limits import MAX_ARGUMENT, MAX_ARGUMENTS, MAX_CONTROL, MAX_NAME, MAX_PARTIES, MAX_PRIVATE
 from comity.core.manifest import Member
 from comity.core.messages import MAX_CERTIFICATE
+from comity.core.program import Argument
 from comity.errors import (
     ComityError,
     PeerError,
@@ -59,29 +61,35 @@ class Task:
     type: ClassVar[str] = "task"
     kind: str  # builtin, file or module
     target: str  # path of the file, or the module's name
-    arguments: tuple[str, ...]
+    arguments: tuple[Argument, ...]  # None for each private one
     number: int
     m: int
     threshold: int
     names: tuple[str, ...]  # of all parties
     verbose: bool
     pickle: bool
+    private: tuple[str, ...] = field(default=(), repr=False)  # what fills these, in order
 
     def body(self) -> dict[str, Any]:
-        return {**vars(self), "arguments": list(self.arguments), "names": list(self.names)}
+        lists = {name: list(getattr(self, name)) for name in ("arguments", "names", "private")}
+        return {**vars(self), **lists}
 
     @classmethod
     def read(cls, fields: Fields) -> Self:
+        arguments = fields.items("arguments", MAX_ARGUMENTS)
+        if any(a is not None and (type(a) is not str or len(a) > MAX_ARGUMENT) for a in arguments):
+            raise Malformed("a task has an argument that is no text")
         return cls(
             fields.choice("kind", ("builtin", "file", "module")),
             fields.text("target", MAX_TARGET),
-            fields.texts("arguments", MAX_ARGUMENTS, MAX_ARGUMENT),
+            tuple(arguments),
             fields.number("number", 0, MAX_PARTIES - 1),
             fields.number("m", 1, MAX_PARTIES),
             fields.number("threshold", 0, MAX_PARTIES),
             fields.texts("names", MAX_PARTIES, MAX_NAME),
             fields.flag("verbose"),
             fields.flag("pickle"),
+            fields.texts("private", arguments.count(None), MAX_PRIVATE),
         )
 
 
@@ -218,6 +226,21 @@ class Running:
 
 
 @dataclass(frozen=True)
+class Unagreed:
+    """The program reads a local file that is not among the agreed ones."""
+
+    type: ClassVar[str] = "unagreed"
+    label: str  # its path from the program's folder
+
+    def body(self) -> dict[str, Any]:
+        return {"label": _plain(self.label)}
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        return cls(fields.text("label", MAX_TEXT))
+
+
+@dataclass(frozen=True)
 class Fault:
     """Why the program's process ends, if neither by itself nor because it was told to."""
 
@@ -293,9 +316,9 @@ class Totals:
         return cls(rounds, epochs, program, cpu, memory, tuple(peers))
 
 
-Message = Task | Keys | Given | Ready | Wants | Linked | Running | Fault | Closed | Totals
+Message = Task | Keys | Given | Ready | Wants | Linked | Running | Unagreed | Fault | Closed | Totals
 _TYPES: dict[str, type[Message]] = {
-    kind.type: kind for kind in (Task, Keys, Given, Ready, Wants, Linked, Running, Fault, Closed, Totals)
+    kind.type: kind for kind in (Task, Keys, Given, Ready, Wants, Linked, Running, Unagreed, Fault, Closed, Totals)
 }
 
 

@@ -14,15 +14,18 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from comity.core.encoding import digest, encode
+from comity.core.encoding import Malformed, digest, encode
 from comity.core.limits import MAX_PART, MAX_PARTS, MAX_PROGRAM
 from comity.core.program import Program
 from comity.errors import ComityError, ProgramError, UsageError
+from comity.mpyc_bridge.agreed import Files
 from comity.mpyc_bridge.closure import closure_of, installed
 from comity.mpyc_bridge.environment import child_command, child_environment
+from comity.mpyc_bridge.private import marks, placed, unplaced
 from comity.mpyc_bridge.program import FoundProgram
 
 TIMEOUT = 60.0
@@ -37,13 +40,26 @@ _OWN = ("base_port", "log_level", "no_log", "output_windows", "output_file", "f"
 _WHOSE = "MPyC takes its own options from the program's arguments; python -c 'import mpyc.runtime' -H lists them"
 
 
-async def probe(program: FoundProgram, *, m: int, threshold: int, timeout: float = TIMEOUT) -> Program:
-    """What a party says it runs. Raises UsageError for options that a session sets, ProgramError for no Python."""
-    command = [*child_command(__name__), str(m), str(threshold), program.kind, program.target, program.name]
+@dataclass(frozen=True)
+class Examined:
+    """What a party says it runs, and the bytes that it says so of."""
+
+    program: Program
+    parts: tuple[tuple[str, str], ...]  # all of them; the program's may be folded
+    files: bytes = field(repr=False)  # agreed.Files, packed
+
+
+async def probe(program: FoundProgram, *, m: int, threshold: int, timeout: float = TIMEOUT) -> Examined:
+    """Examine a program. Raises UsageError for options that a session sets, ProgramError for no Python.
+
+    Private arguments stay here: the probe sees marks in their places.
+    """
+    request = [str(m), str(threshold), program.kind, program.target, program.name, json.dumps(program.include)]
     try:
         process = await asyncio.create_subprocess_exec(
-            *command,
-            *program.arguments,
+            *child_command(__name__),
+            *request,
+            *placed(program.arguments),
             env=child_environment(0),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -64,50 +80,64 @@ async def probe(program: FoundProgram, *, m: int, threshold: int, timeout: float
     return _report(program, process.returncode, out, err)
 
 
-def _report(program: FoundProgram, code: int | None, out: bytes, err: bytes) -> Program:
+def _report(program: FoundProgram, code: int | None, out: bytes, err: bytes) -> Examined:
+    """The files are hashed here, so that the digest is of the very bytes that the program's process will get."""
+    head, _, packed = out.partition(b"\n")
     try:
-        report = json.loads(out)
-    except ValueError as exc:
+        report = json.loads(head)
+        files = Files.unpack(packed) if packed else Files()
+    except (ValueError, Malformed) as exc:
         last = err.decode(errors="replace").strip().rpartition("\n")[2]
         raise ComityError(f"the probe of {program.name} ended with {code}: {last or 'no message'}") from exc
     if "error" in report:
         kind = next(cls for cls in (UsageError, ProgramError) if cls.kind == report["error"])
         raise kind(report["message"], hint=tuple(report["hints"]))
-    return Program.from_dict(report)
+    parts = [(label, value) for label, value in report["parts"]]
+    return assemble(program, parts, files, report["python"])
+
+
+def assemble(program: FoundProgram, parts: list[tuple[str, str]], files: Files, python: str) -> Examined:
+    """What is agreed on, from what a probe has found. Raises UsageError for arguments that are too long together."""
+    parts = parts + [(f"file {label}", sha256) for label, sha256 in files.digests()]
+    bare = Program(program.name, program.arguments, {}, python)
+    return Examined(Program(bare.name, bare.arguments, _folded(parts, bare), python), tuple(parts), files.pack())
 
 
 def main(arguments: list[str]) -> None:
-    """The child: m, threshold, kind, target, name, and the program's arguments; a JSON object on stdout."""
-    m, threshold, kind, target, name, *rest = arguments
-    result = os.fdopen(os.dup(1), "w")
+    """The child: m, threshold, kind, target, name, patterns, and the program's arguments; on stdout a line of JSON and
+    the files."""
+    m, threshold, kind, target, name, include, *rest = arguments
+    result = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever MPyC prints is no result
-    program = FoundProgram(kind, target, name, tuple(rest))  # type: ignore[arg-type]  # our own node wrote it
+    places = unplaced(tuple(rest))
+    program = FoundProgram(kind, target, name, places, (), tuple(json.loads(include)))  # type: ignore[arg-type]  # ours
+    packed = b""
+    report: dict[str, Any]
     try:
-        report = examine(program, int(m), int(threshold)).to_dict()
+        parts, files = examine(program, int(m), int(threshold))
+        report, packed = {"parts": parts, "python": platform.python_version()}, files.pack()
     except (UsageError, ProgramError) as exc:
         report = {"error": exc.kind, "message": exc.message, "hints": list(exc.hints)}
     with result:
-        json.dump(report, result)
+        result.write(json.dumps(report).encode() + b"\n" + packed)
 
 
-def examine(program: FoundProgram, m: int, threshold: int) -> Program:
-    """Read the program, import MPyC with its arguments. Once in a process."""
+def examine(program: FoundProgram, m: int, threshold: int) -> tuple[list[tuple[str, str]], Files]:
+    """Read the program, import MPyC with its arguments; the parts besides the files. Once in a process."""
     closure = closure_of(program)  # first: its errors are about the program, MPyC's about one option
     options = _options(program, m, threshold)
     parts = [
         *((f"option {name}", str(value)) for name, value in sorted(options.items()) if name not in _REFUSED + _OWN),
         *_versions(),
         *_packages(closure.foreign - {"mpyc", "numpy"}),
-        *((f"file {path}", sha256) for path, sha256 in sorted(closure.files.items())),
     ]
-    bare = Program(program.name, program.arguments, {}, platform.python_version())
-    return Program(bare.name, bare.arguments, _folded(parts, bare), bare.python)
+    return parts, closure.files
 
 
 def _options(program: FoundProgram, m: int, threshold: int) -> dict[str, Any]:
     """MPyC's options as they are in effect: ours stand first, and what overrides them shows."""
     ours = ["-M", str(m), "-I", str(_INDEX), "-T", str(_THRESHOLD), "--no-log"]
-    sys.argv = [program.target, *ours, *program.arguments]
+    sys.argv = [program.target, *ours, *placed(program.arguments)]
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
@@ -115,9 +145,11 @@ def _options(program: FoundProgram, m: int, threshold: int) -> dict[str, Any]:
     except SystemExit as exc:
         if not exc.code:
             raise UsageError("-V and -H have MPyC print and end", hint="leave them away") from exc
+        _check_marks(program, said.getvalue())
         raise UsageError(_last_line(said, "MPyC refuses an option"), hint=_WHOSE) from exc
     except Exception as exc:  # MPyC swallows what its set-up raises and has no mpc then; a broken one raises anything
         raise UsageError(f"MPyC cannot be set up: {_last_line(said, str(exc))}", hint=_WHOSE) from exc
+    _check_marks(program)
     options: dict[str, Any] = vars(mpc.options)
     for name, fine, flag, why in (
         ("help", (False,), "-h", "asks for help only"),
@@ -131,6 +163,13 @@ def _options(program: FoundProgram, m: int, threshold: int) -> dict[str, Any]:
         if options[name] not in fine:
             raise UsageError(f"MPyC's option {flag} {why}", hint=f"leave {flag} away")
     return options
+
+
+def _check_marks(program: FoundProgram, said: str = "") -> None:
+    """What MPyC has taken for itself is everybody's business. Raises UsageError for a private argument among it."""
+    for i, mark in marks(program.arguments).items():
+        if repr(mark) in said or sys.argv.count(mark) != 1:
+            raise UsageError(f"argument {i} belongs to an option of MPyC and cannot be private", hint=_WHOSE)
 
 
 def _last_line(said: io.StringIO, otherwise: str) -> str:

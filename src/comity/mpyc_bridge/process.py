@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections import deque
 from collections.abc import AsyncIterator
@@ -14,7 +15,20 @@ from comity.core.encoding import Malformed
 from comity.core.manifest import Member
 from comity.errors import ComityError, UsageError
 from comity.mpyc_bridge import control
-from comity.mpyc_bridge.control import Closed, Fault, Given, Keys, Linked, Ready, Running, Task, Totals, Wants
+from comity.mpyc_bridge.agreed import sealed
+from comity.mpyc_bridge.control import (
+    Closed,
+    Fault,
+    Given,
+    Keys,
+    Linked,
+    Ready,
+    Running,
+    Task,
+    Totals,
+    Unagreed,
+    Wants,
+)
 from comity.mpyc_bridge.environment import child_command, child_environment, shielded
 from comity.mpyc_bridge.program import FoundProgram
 
@@ -29,14 +43,15 @@ class Ended:
 
 
 Stream = int | IO[bytes] | None
-Event = Ready | Wants | Linked | Running | Fault | Totals | Ended
+Event = Ready | Wants | Linked | Running | Unagreed | Fault | Totals | Ended
 
 
 class ProgramProcess:
     """A child that runs one program. Whoever starts it awaits `end`, whatever happened."""
 
-    def __init__(self, process: asyncio.subprocess.Process, sock: socket.socket) -> None:
-        self._process, self._sock = process, sock
+    def __init__(self, process: asyncio.subprocess.Process, sock: socket.socket, files: int) -> None:
+        """`files`: a descriptor, which belongs to this object from now on."""
+        self._process, self._sock, self._files = process, sock, files
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._outgoing: deque[tuple[bytes, int | None]] = deque()
         self._channels: dict[int, tuple[Given, socket.socket]] = {}  # our descriptors of them, by serial number
@@ -50,6 +65,7 @@ class ProgramProcess:
     async def start(
         cls,
         program: FoundProgram,
+        files: bytes,
         *,
         number: int,
         m: int,
@@ -62,6 +78,7 @@ class ProgramProcess:
     ) -> ProgramProcess:
         """Start it: it imports MPyC and then waits for the session.
 
+        `files`: the agreed ones, packed; it executes these and nothing else that is local.
         `seed`: of Python's hashes, 32 bits, the same for all parties. `pickle`: without our codec, as everyone agreed.
         `streams`: its standard input, output and error; None: this process's own.
         """
@@ -82,7 +99,7 @@ class ProgramProcess:
         except OSError as exc:
             ours.close()
             raise UsageError(f"the program's process does not start: {exc}") from exc
-        self = cls(process, ours)
+        self = cls(process, ours, sealed(files))
         self._send(
             Task(
                 program.kind,
@@ -94,7 +111,9 @@ class ProgramProcess:
                 names,
                 verbose,
                 pickle,
-            )
+                program.private,
+            ),
+            self._files,
         )
         return self
 
@@ -160,6 +179,7 @@ class ProgramProcess:
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
         self._sock.close()
+        os.close(self._files)
         self._events.put_nowait(Ended(code))
 
     def _read(self) -> None:

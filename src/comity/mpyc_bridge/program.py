@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import comity.demos
-from comity.core.limits import MAX_ARGUMENT, MAX_ARGUMENTS, MAX_PART
+from comity.core.limits import MAX_ARGUMENT, MAX_PART
+from comity.core.program import Argument
 from comity.errors import UsageError
+from comity.mpyc_bridge.private import check_private, with_holes
 
 _DEMOS = Path(comity.demos.__path__[0])
 
@@ -21,7 +24,9 @@ class FoundProgram:
     kind: Literal["builtin", "file", "module"]
     target: str  # absolute path of the file, or the module's dotted name
     name: str  # as people see it: the demo's, the file's without .py, the module's
-    arguments: tuple[str, ...]  # the program's own list, as given
+    arguments: tuple[Argument, ...]  # the program's own list; None for each private one
+    private: tuple[str, ...] = field(default=(), repr=False)  # what fills these, in order
+    include: tuple[str, ...] = ()  # patterns of files that it is made of besides
 
 
 def builtin_names() -> tuple[str, ...]:
@@ -29,15 +34,32 @@ def builtin_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _DEMOS.glob("*.py") if not path.stem.startswith("_")))
 
 
-def find(target: str, arguments: tuple[str, ...] = (), *, module: bool = False) -> FoundProgram:
-    """The program that `target` names. Raises UsageError with a hint."""
+def find(
+    target: str,
+    arguments: tuple[str, ...] = (),
+    *,
+    module: bool = False,
+    private: Mapping[int, str] | None = None,
+    include: tuple[str, ...] = (),
+) -> FoundProgram:
+    """The program that `target` names. Raises UsageError with a hint.
+
+    `private`: arguments by their place among all, from 1; the others stand in the remaining places.
+    """
     _check_arguments(arguments)
+    kind, path, name = _locate(target, module)
+    places = with_holes(arguments, private or {})
+    return FoundProgram(kind, path, name, places, check_private(private or {}), include)
+
+
+def _locate(target: str, module: bool) -> tuple[Literal["builtin", "file", "module"], str, str]:
+    """Kind, path or module name, and shown name."""
     if module:
         if not all(part.isidentifier() for part in target.split(".")) or len(target) > MAX_PART:
             raise UsageError(f"{target[:MAX_PART]!r} is no module name", hint="a file is named without -m")
-        return FoundProgram("module", target, target, arguments)
+        return "module", target, target
     if target in builtin_names():
-        return FoundProgram("builtin", str(_DEMOS / f"{target}.py"), target, arguments)
+        return "builtin", str(_DEMOS / f"{target}.py"), target
     path = Path(target)
     if path.suffix != ".py":
         raise UsageError(f"there is no program {target!r}", hint=_nearest(target))
@@ -45,15 +67,11 @@ def find(target: str, arguments: tuple[str, ...] = (), *, module: bool = False) 
         raise UsageError(f"there is no file {target!r}", hint=_nearest(path.stem))
     if not path.stem.isprintable() or len(path.stem) > MAX_PART:
         raise UsageError(f"the file's name {path.name[:MAX_PART]!r} cannot be shown to the others", hint="rename it")
-    return FoundProgram("file", str(path.absolute()), path.stem, arguments)
+    return "file", str(path.absolute()), path.stem
 
 
 def _check_arguments(arguments: tuple[str, ...]) -> None:
-    """Arguments are shown to every party: few, short and printable."""
-    if len(arguments) > MAX_ARGUMENTS:
-        raise UsageError(
-            f"the program has {len(arguments)} arguments, {MAX_ARGUMENTS} are allowed", hint="put them into a file"
-        )
+    """Arguments are shown to every party: short and printable."""
     for i, argument in enumerate(arguments, 1):
         if len(argument) > MAX_ARGUMENT or not argument.isprintable():
             raise UsageError(

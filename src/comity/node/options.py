@@ -27,6 +27,8 @@ class Options:
     record: Path | None = None
     verbose: bool = False
     allow_no_secrecy: bool = False
+    include: tuple[str, ...] = ()  # patterns of files
+    private: dict[int, str] = field(default_factory=dict, repr=False)  # arguments by their places
 
     @property
     def t(self) -> int:

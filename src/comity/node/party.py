@@ -25,7 +25,7 @@ from comity.core.sealing import room_key, room_name
 from comity.errors import PeerError, UsageError
 from comity.interfaces import Rendezvous, Transport
 from comity.links.certificate import make_certificate
-from comity.mpyc_bridge.probe import probe
+from comity.mpyc_bridge.probe import Examined, probe
 from comity.mpyc_bridge.process import ProgramProcess
 from comity.mpyc_bridge.program import FoundProgram, builtin_names, find
 from comity.node.inviting import invite, meeting_place
@@ -62,11 +62,12 @@ class Party:
         """Raises ComityError for anything but a good end."""
         options = self.options
         transports = usable_transports(options)
-        program = await self._examine(found, options.m, options.t)
+        examined = await self._examine(found, options.m, options.t)
+        program = examined.program
         show_program(program, found.kind == "builtin", self.person)
         await check_secrecy(options.m, options.t, options, self.person)
         if options.m == 1:
-            await self._alone(found, transports)
+            await self._alone(found, examined, transports)
             return
         secrets = self._draw()
         secret = os.urandom(SECRET_SIZE)
@@ -77,7 +78,7 @@ class Party:
             invite(invitation, options.m, bool(options.rendezvous), self.person)
             self.phase("invite")
             opened = Open(options.m, options.t, program, tuple(transports), options.name, options.verify)
-            await self._hold(rendezvous, invitation.secret, secrets, transports, found, opened)
+            await self._hold(rendezvous, invitation.secret, secrets, transports, found, opened, examined)
 
     # -- join --------------------------------------------------------------------------------------------------------
 
@@ -100,13 +101,13 @@ class Party:
     def _draw(self) -> Secrets:
         return Secrets(self.seed, os.urandom(32), os.urandom(32), os.urandom(32))
 
-    async def _examine(self, found: FoundProgram, m: int, t: int) -> Program:
-        program = await probe(found, m=m, threshold=t)
-        record = self.record
+    async def _examine(self, found: FoundProgram, m: int, t: int) -> Examined:
+        examined = await probe(found, m=m, threshold=t)
+        program, record = examined.program, self.record
         record.m, record.t, record.program, record.digest = m, t, program.name, program.digest
         record.versions = {"python": program.python, **_versions()}
         self.phase("start")
-        return program
+        return examined
 
     async def _hold(
         self,
@@ -116,6 +117,7 @@ class Party:
         transports: dict[str, Transport],
         found: FoundProgram | None,
         host: Open | bytes,
+        examined: Examined | None = None,
     ) -> None:
         options = self.options
         certificate = make_certificate(secrets.session)
@@ -123,10 +125,11 @@ class Party:
         chosen = found
 
         async def choose(opened: Open, taken: Sequence[str]) -> tuple[Program, str]:
-            nonlocal chosen
+            nonlocal chosen, examined
             self.phase("invite")
-            chosen = _choose(opened, found)
-            program = await self._examine(chosen, opened.m, opened.threshold)
+            chosen = found or await self._choose(opened)
+            examined = await self._examine(chosen, opened.m, opened.threshold)
+            program = examined.program
             show_session(opened, program, chosen.kind == "builtin", self.person)
             if program.digest == opened.program.digest:
                 await check_secrecy(opened.m, opened.threshold, options, self.person)
@@ -134,8 +137,8 @@ class Party:
 
         def frozen(command: Frozen) -> None:
             self.record.party = command.number
-            if chosen is not None:
-                self._program = asyncio.ensure_future(self._start_program(chosen, command))
+            if chosen is not None and examined is not None:
+                self._program = asyncio.ensure_future(self._start_program(chosen, examined, command))
 
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._end_program)
@@ -154,11 +157,30 @@ class Party:
             name, number = f"{self.options.name}-{number}", number + 1
         return name
 
-    async def _start_program(self, found: FoundProgram, frozen: Frozen) -> ProgramProcess:
+    async def _choose(self, opened: Open) -> FoundProgram:
+        """What a joiner runs that has named no program: the built-in of that name, its holes filled by the person."""
+        theirs, private = opened.program, dict(self.options.private)
+        if theirs.name not in builtin_names():
+            raise UsageError(
+                f"{opened.name} runs {theirs.name}, which is not built in",
+                hint="a program is never taken from a peer: name your own copy after the invitation",
+            )
+        for place in private:
+            if place > len(theirs.arguments) or theirs.arguments[place - 1] is not None:
+                raise UsageError(f"argument {place} is not private at {opened.name}", hint="leave --private away")
+        for place, argument in enumerate(theirs.arguments, 1):
+            if argument is None and place not in private:
+                question = f"your argument {place} of {theirs.name}"
+                private[place] = await self.person.ask_hidden(question, option=f"--private {place}=FILE")
+        public = tuple(argument for argument in theirs.arguments if argument is not None)
+        return find(theirs.name, public, private=private, include=self.options.include)
+
+    async def _start_program(self, found: FoundProgram, examined: Examined, frozen: Frozen) -> ProgramProcess:
         """Early, while people still compare: importing MPyC overlaps with that. It waits for the session's keys."""
         m = len(frozen.names)
         return await ProgramProcess.start(
             found,
+            examined.files,
             number=frozen.number,
             m=m,
             threshold=self.record.t,
@@ -191,7 +213,7 @@ class Party:
         program = await asyncio.shield(self._program)
         return Run(pairs, secrets, certificate, program, transport, self.options, self.person, self.record, self.phase)
 
-    async def _alone(self, found: FoundProgram, transports: dict[str, Transport]) -> None:
+    async def _alone(self, found: FoundProgram, examined: Examined, transports: dict[str, Transport]) -> None:
         secrets, name = self._draw(), self.options.name
         certificate = make_certificate(secrets.session)
         keys = public_key(secrets.session), exchange_public(secrets.exchange)
@@ -200,7 +222,7 @@ class Party:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._end_program)
             frozen = Frozen(0, (name,), os.urandom(32))
-            self._program = asyncio.ensure_future(self._start_program(found, frozen))
+            self._program = asyncio.ensure_future(self._start_program(found, examined, frozen))
             pairs = Pairs.of(session, 0, secrets)
             run = await self._with_program(pairs, secrets, certificate, next(iter(transports.values())))
             self.person.line("Running", "alone", event="running")
@@ -214,16 +236,3 @@ def _versions() -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
-
-
-def _choose(opened: Open, found: FoundProgram | None) -> FoundProgram:
-    """What a joiner runs, after the host's opening: its own, or the built-in of that name."""
-    if found is not None:
-        return found
-    theirs = opened.program
-    if theirs.name not in builtin_names():
-        raise UsageError(
-            f"{opened.name} runs {theirs.name}, which is not built in",
-            hint="a program is never taken from a peer: name your own copy after the invitation",
-        )
-    return find(theirs.name, theirs.arguments)

@@ -20,3 +20,7 @@ class Person(Protocol):
         Raises UsageError where nobody can be asked.
         """
         ...
+
+    async def ask_hidden(self, question: str, /, *, option: str) -> str:
+        """A text that is not shown while it is typed. Raises UsageError as `ask` does."""
+        ...

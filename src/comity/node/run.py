@@ -18,7 +18,7 @@ from comity.interfaces import Channel, PartyId, Rendezvous, Transport
 from comity.links.control import ControlLink
 from comity.links.link import Goodbye
 from comity.links.pairing import Pairing
-from comity.mpyc_bridge.control import Fault, Linked, Running, Totals, Wants
+from comity.mpyc_bridge.control import Fault, Linked, Running, Totals, Unagreed, Wants
 from comity.mpyc_bridge.process import Ended, ProgramProcess
 from comity.node.channels import Channels, Slot
 from comity.node.ending import Ending
@@ -301,6 +301,9 @@ class Run:
                     self._linked(party, epoch, round_trip)
                 case Running():
                     pass
+                case Unagreed(label):
+                    text = f"{label} is read but not agreed on: --include {label}"
+                    self.person.line("Warning", text, event="warning", text=text)
                 case Fault(error, party):
                     self._faulted = True
                     if isinstance(error, PeerError) and party is not None:

@@ -47,25 +47,28 @@ async def check_secrecy(m: int, t: int, options: Options, person: Person) -> Non
 
 def show_program(program: Program, builtin: bool, person: Person) -> None:
     kind = "built in" if builtin else "yours"
-    text = f"{_command(program)}, {kind}, {program.short}"
-    person.line("Program", text, event="program", **_fields(program))
+    text = f"{program.command}, {kind}, {program.short}"
+    person.line("Program", text, *_private(program), event="program", **_fields(program))
 
 
 def show_session(opened: Open, program: Program, builtin: bool, person: Person) -> None:
     """To a joiner: what it was invited to, and what it would run itself."""
     same = program.digest == opened.program.digest
     kind = "the built-in" if builtin else "yours"
-    what = f"from {opened.name}: {_command(opened.program)} with {count(opened.m)} parties; {kind} is "
+    what = f"from {opened.name}: {opened.program.command} with {count(opened.m)} parties; {kind} is "
     what += f"the same ({program.short})" if same else f"another one ({program.short}, not {opened.program.short})"
-    person.line("Session", what, event="session", host=opened.name, parties=opened.m, same=same, **_fields(program))
+    fields = _fields(program)
+    private = _private(opened.program)
+    person.line("Session", what, *private, event="session", host=opened.name, parties=opened.m, same=same, **fields)
     if opened.verify == "link":
         person.line(
             "Warning", f"{opened.name} accepts whoever holds the invitation", event="warning", text="verify link"
         )
 
 
-def _command(program: Program) -> str:
-    return " ".join((program.name, *program.arguments))
+def _private(program: Program) -> tuple[str, ...]:
+    """A line that says which arguments each party fills for itself, if there are any."""
+    return (program.private,) if program.private else ()
 
 
 def _fields(program: Program) -> dict[str, object]:
