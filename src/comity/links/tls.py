@@ -57,13 +57,16 @@ class Tls:
         chunks = []
         read, incoming = self._machine.read, self._incoming
         try:
-            # Asking once too often costs an exception, more than a small record: a read of RECORD bytes leaves nothing
-            # of its record behind, so what is in the buffer says whether to ask again.
-            while incoming.pending:
-                chunk = read(RECORD)
+            size = incoming.pending
+            while size:
+                # A record says less than it has bytes: asking for no more keeps small ones out of large allocations.
+                most = min(RECORD, size)
+                chunk = read(most)
                 if not chunk:
                     raise lost(self._pairing.name)  # TLS's own end says no more than the channel's
                 chunks.append(chunk)
+                # Asking once too often costs an exception, more than a small record.
+                size = incoming.pending or (self._machine.pending() if len(chunk) == most else 0)
         except ssl.SSLWantReadError:
             pass  # an incomplete record waits for its rest
         except ssl.SSLError as exc:
