@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import signal
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,19 @@ async def test_mallorys_program_is_not_the_agreed_one(tmp_path: Path, kind: str,
         assert all(ended[name][0] == code for name in exact), ended
         assert RESULT not in s.printed(*HONEST)
         assert not s.mark.exists()
+
+
+async def test_mallory_takes_the_channels_and_says_nothing_on_them(tmp_path: Path) -> None:
+    """Her program may just be slow, so nobody ends it for them; but people know for whom they wait."""
+    async with scene(tmp_path, "silent") as s:
+        await s.meet("alice", "mallory", "carol")
+        await s.agree()
+        for name in HONEST:
+            assert (await s.parties[name].event("waiting"))["names"] == ["mallory"]
+        s.parties["alice"].process.send_signal(signal.SIGINT)
+        assert await s.parties["alice"].end() == 130
+        assert (await s.end("carol"))["carol"] == (PEER, "alice left: interrupted")
+        assert s.printed(*HONEST) == {""}
 
 
 def test_what_mallory_pickles_would_make_a_file(tmp_path: Path) -> None:
