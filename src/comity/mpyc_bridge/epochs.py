@@ -149,7 +149,7 @@ class PeerLink:
         self._factory: Factory | None = None  # of a lower peer, which MPyC awaits
         self._stands = asyncio.Event()
         self.stream: Stream | None = None
-        self.exchange = Exchange(peer, self._name, self._fault, self._epochs.stop)
+        self.exchange = Exchange(peer, self._name, self._fault, epoch.check, self._epochs.stop)
         self.over = asyncio.Event()
 
     @property
@@ -227,7 +227,7 @@ class PeerLink:
             given.number,
             self._epochs.depth,
             ready=lambda: self._ready(serial),
-            data=self._feed,
+            data=self.exchange.feed,
             finished=self._finished,
             ended=lambda error: self._ended(serial, error),
             timeout=None,  # the peer's program starts its runtime when it likes; the nodes judge who is alive
@@ -251,11 +251,6 @@ class PeerLink:
         transport = self.exchange.attach(exchanger, stream)
         self._epoch.check()
         return transport, exchanger
-
-    def _feed(self, data: bytes) -> None:
-        self.exchange.feed(data)
-        if not self._epoch.running:
-            self._epoch.check()
 
     def _finished(self) -> None:
         self.exchange.finish(self._epoch.running)

@@ -38,21 +38,28 @@ class Link(Protocol):
 class Exchange:
     """From the link's bytes to MPyC, and MPyC's to the link.
 
-    `fault` is told of what the peer did wrong, and returns; nothing is ever raised into the link. `stopped` is called
-    when MPyC has no more use for the peer.
+    `fault` is told of what the peer did wrong, and returns; nothing is ever raised into the link. `greeted` is
+    called when MPyC has taken the lower party's greeting, `stopped` when it has no more use for the peer.
     """
 
     def __init__(
-        self, peer: int, name: str, fault: Callable[[ComityError], None], stopped: Callable[[], None] = lambda: None
+        self,
+        peer: int,
+        name: str,
+        fault: Callable[[ComityError], None],
+        greeted: Callable[[], None] = lambda: None,
+        stopped: Callable[[], None] = lambda: None,
     ) -> None:
-        self._peer, self._name, self._fault, self._stopped = peer, name, fault, stopped
+        self._peer, self._name = peer, name
+        self._fault, self._greeted, self._stopped = fault, greeted, stopped
         self._kind = received_from(peer)
         self._exchanger: Any = None  # MPyC's MessageExchanger
         self._link: Link | None = None
         self._greeting = 0  # bytes that the peer's number and keys still take
         self._rest = bytearray()  # the beginning of a message or greeting
         self._needed = 0  # bytes without which the rest is of no use
-        self._stored = self._stored_bytes = 0  # messages that nobody had asked for when they came
+        self._stored = 0  # bytes, and one for each message, that nobody had asked for when they came
+        self._many = MAX_UNCLAIMED_MESSAGES  # entries of MPyC's buffers at which to look what they are
         self._transport: MessageTransport | None = None
         self.messages_received = 0
         self.peer_finished = False
@@ -77,14 +84,46 @@ class Exchange:
         exchanger.connection_made(transport)
         return transport
 
-    def feed(self, data: bytes) -> None:
-        """Bytes of the peer, in order."""
+    def feed(self, data: bytes | bytearray) -> None:
+        """Bytes of the peer, in order. One function, since it runs for every few messages."""
         try:
-            if self._exchanger is None:
-                raise Malformed(f"{self._name} sent messages before its turn")
-            if self._greeting:
+            if self._greeting or self._exchanger is None:
                 data = self._greet(data)
-            self._messages(data)
+            rest = self._rest
+            if rest:
+                rest += data
+                if len(rest) < self._needed:
+                    return
+                data, self._rest = rest, bytearray()
+            buffers, kind, unpack = self._exchanger.buffers, self._kind, _HEADER.unpack_from
+            at, size = 0, len(data)
+            needed, stored = 12, 0
+            while size - at >= 12:
+                counter, length = unpack(data, at)
+                if length > MAX_MESSAGE:
+                    raise Malformed(f"{self._name} announced a message of {length} bytes, {MAX_MESSAGE} are allowed")
+                needed = 12 + length
+                end = at + needed
+                if end > size:
+                    break
+                payload = kind(data[at + 12 : end])
+                at, needed = end, 12
+                self.messages_received += 1
+                slot = buffers.pop(counter, None)
+                if slot is None:
+                    buffers[counter] = payload
+                    stored += length + 1
+                elif slot.__class__ is kind:
+                    raise Malformed(f"{self._name} used the counter of a message twice")
+                elif not slot.done():
+                    slot.set_result(payload)
+            if at < size:
+                self._rest += data[at:]
+                self._needed = needed
+            if stored:
+                self._stored += stored
+                if self._stored > 2 * MAX_UNCLAIMED or len(buffers) > self._many:
+                    self._recount()
         except ComityError as exc:
             self._fault(exc)
         except Exception as exc:
@@ -129,8 +168,10 @@ class Exchange:
             # `async with mpc` left by an exception: MPyC resolves the future of its start a second time.
             return
 
-    def _greet(self, data: bytes) -> bytes:
+    def _greet(self, data: bytes | bytearray) -> bytes:
         """The peer's number and keys; returns what follows them."""
+        if self._exchanger is None:
+            raise Malformed(f"{self._name} sent messages before its turn")
         rest = self._rest
         rest += data
         if len(rest) >= 2:
@@ -144,51 +185,17 @@ class Exchange:
         self._exchanger.data_received(greeting)
         if self._exchanger.peer_pid != self._peer:
             raise ComityError(f"MPyC took {len(greeting)} bytes of {self._name}'s keys for too few")
+        self._greeted()
         return follows
 
-    def _messages(self, data: bytes | bytearray) -> None:
-        rest = self._rest
-        if rest:
-            rest += data
-            if len(rest) < self._needed:
-                return
-            data, self._rest = rest, bytearray()
-        buffers, kind, unpack = self._exchanger.buffers, self._kind, _HEADER.unpack_from
-        at, size, count = 0, len(data), 0
-        needed = 12
-        while size - at >= 12:
-            counter, length = unpack(data, at)
-            if length > MAX_MESSAGE:
-                raise Malformed(f"{self._name} announced a message of {length} bytes, {MAX_MESSAGE} are allowed")
-            needed = 12 + length
-            end = at + needed
-            if end > size:
-                break
-            payload = kind(data[at + 12 : end])
-            at, needed = end, 12
-            count += 1
-            slot = buffers.pop(counter, None)
-            if slot is None:
-                buffers[counter] = payload
-                self._stored += 1
-                self._stored_bytes += length
-            elif slot.__class__ is kind:
-                raise Malformed(f"{self._name} used the counter of a message twice")
-            elif not slot.done():
-                slot.set_result(payload)
-        self.messages_received += count
-        if at < size:
-            self._rest += data[at:]
-            self._needed = needed
-        if self._stored_bytes > 2 * MAX_UNCLAIMED or self._stored > 2 * MAX_UNCLAIMED_MESSAGES:
-            self._recount()
-
     def _recount(self) -> None:
-        """MPyC does not say what it claims: count what is left, seldom."""
-        unclaimed = [len(slot) for slot in self._exchanger.buffers.values() if slot.__class__ is self._kind]
-        self._stored, self._stored_bytes = len(unclaimed), sum(unclaimed)
-        if self._stored > MAX_UNCLAIMED_MESSAGES or self._stored_bytes > MAX_UNCLAIMED:
-            raise PeerError(f"{self._name} sent {self._stored} messages that the program did not ask for")
+        """What has come and the program has not asked for. MPyC does not say what it claims: look again, seldom."""
+        buffers = self._exchanger.buffers
+        unclaimed = [len(slot) for slot in buffers.values() if slot.__class__ is self._kind]
+        if len(unclaimed) > MAX_UNCLAIMED_MESSAGES or sum(unclaimed) > MAX_UNCLAIMED:
+            raise PeerError(f"{self._name} sent {len(unclaimed)} messages that the program did not ask for")
+        self._stored = sum(unclaimed)
+        self._many = len(buffers) + MAX_UNCLAIMED_MESSAGES
 
     def _hold(self) -> None:
         """Go on without the peer, until the program needs it."""
