@@ -154,21 +154,25 @@ def _bases() -> dict[type, tuple[str, Callable[[Any], tuple[Any, ...]]]]:
     from mpyc import finfields, fingroups, gfpx
 
     def curve(cls: Any) -> tuple[Any, ...]:
-        return (cls.curve.name,)
+        return (cls.curvename,)
 
-    affine = ("EdwardsAffine", "EdwardsProjective", "EdwardsExtended")
-    weierstrass = ("WeierstrassAffine", "WeierstrassProjective", "WeierstrassJacobian")
+    def hyperelliptic(cls: Any) -> tuple[Any, ...]:
+        return (cls.curvename, int(cls.field.modulus), cls.genus)
+
+    edwards = (fingroups.EdwardsAffine, fingroups.EdwardsProjective, fingroups.EdwardsExtended)
+    weierstrass = (fingroups.WeierstrassAffine, fingroups.WeierstrassProjective, fingroups.WeierstrassJacobian)
     found: dict[Any, Any] = {
-        finfields.PrimeFieldElement: lambda cls: (cls.modulus, cls.nth, cls.root),
-        finfields.ExtensionFieldElement: lambda cls: (cls.characteristic, int(cls.modulus)),
+        finfields.PrimeFieldElement: lambda cls: (int(cls.modulus), cls.nth, cls.root),
+        finfields.ExtensionFieldElement: lambda cls: (int(cls.characteristic), int(cls.modulus)),
         finfields.BinaryFieldElement: lambda cls: (int(cls.modulus),),
-        gfpx.Polynomial: lambda cls: (cls.p,),
+        gfpx.Polynomial: lambda cls: (int(cls.p),),
         fingroups.SymmetricGroupElement: lambda cls: (cls.degree,),
-        fingroups.QuadraticResidue: lambda cls: (cls.modulus,),
-        fingroups.SchnorrGroupElement: lambda cls: (cls.modulus, cls.order, cls.generator.value),
-        fingroups.ClassGroupForm: lambda cls: (cls.discriminant,),
+        fingroups.QuadraticResidue: lambda cls: (int(cls.field.modulus),),
+        fingroups.SchnorrGroupElement: lambda cls: (int(cls.field.modulus), int(cls.order), int(cls.generator)),
+        **dict.fromkeys((*edwards, *weierstrass), curve),
+        **dict.fromkeys((fingroups.HCDivisorCL, fingroups.HyperellipticCurveDivisor), hyperelliptic),
+        fingroups.ClassGroupForm: lambda cls: (int(cls.discriminant),),
     }
-    found |= {getattr(fingroups, name): curve for name in (*affine, *weierstrass)}
     return {base: (base.__name__, parameters) for base, parameters in found.items()}
 
 
@@ -180,8 +184,10 @@ def _made(base: type) -> Iterator[type]:
 
 def _class_digest(cls: type) -> bytes | None:
     """None for a class that is abstract, or none of MPyC's."""
-    for base, (name, parameters) in _bases().items():
-        if issubclass(cls, base) and cls is not base:
+    bases = _bases()
+    for base in cls.__mro__[1:]:
+        if base in bases:
+            name, parameters = bases[base]
             try:
                 return digest("class of elements", dumps((name, *parameters(cls))))[:16]
             except (AttributeError, TypeError):
@@ -219,7 +225,13 @@ def extend(value: Any) -> tuple[int, Any]:
     if isinstance(value, finfields.FiniteFieldElement):
         return 6, (name, value.value if isinstance(value.value, int) else _polynomial(value.value))
     assert isinstance(value, fingroups.FiniteGroupElement)
-    return 8, (name, value.value if isinstance(value.value, int) else list(value.value))
+    return 8, (name, [_coordinate(part) for part in value.value] if type(value.value) is tuple else int(value))
+
+
+def _coordinate(part: Any) -> Any:
+    from mpyc import gfpx
+
+    return _polynomial(part) if isinstance(part, gfpx.Polynomial) else int(part)
 
 
 def _polynomial(value: Any) -> Any:
@@ -250,7 +262,7 @@ def _wide(items: list[int]) -> tuple[int, bytes]:
 
 def build(kind: int, content: Any) -> Any:
     """An extension's value."""
-    from mpyc import finfields, gfpx
+    from mpyc import finfields, fingroups, gfpx
 
     sizes = {0: 3, 1: 3, 2: 3, 3: 3, 4: 2, 5: 2, 6: 2, 7: 2, 8: 2}
     if type(content) is not tuple or len(content) != sizes.get(kind):
@@ -266,11 +278,22 @@ def build(kind: int, content: Any) -> Any:
             return cls(value)
         if kind == 7 and issubclass(cls, finfields.FiniteFieldElement):
             return cls.array(value)
-        if kind == 8:
-            return cls(value) if not isinstance(value, list) else cls(tuple(value))
+        if kind == 8 and issubclass(cls, fingroups.HCDivisorCL):
+            return _divisor(cls, value)
+        if kind == 8 and issubclass(cls, fingroups.FiniteGroupElement):
+            return cls(tuple(value) if isinstance(value, list) else value)
     except (TypeError, ValueError, AssertionError, OverflowError) as error:
         raise Malformed("an extension's content that does not hold") from error
     raise Malformed("an extension of another class")
+
+
+def _divisor(cls: Any, value: list[int]) -> Any:
+    """MPyC's own check of these looks at what is not there yet."""
+    made = cls(tuple(cls.field(part) for part in value), check=False)
+    u1, u0, _, _, square, product = made.value
+    if u1**2 != square or u1 * u0 != product or (cls.f - made.v**2) % made.u:
+        raise ValueError("value not in Jacobian")
+    return made
 
 
 def _build_array(kind: int, *content: Any) -> Any:

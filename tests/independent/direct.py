@@ -35,9 +35,9 @@ STAGGER = 0.1
 
 def machine(tag: bytes) -> bytes:
     """The same for two parties of one session on one machine."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip().encode()
-    namespace = str(Path("/proc/self/ns/net").readlink()).encode()
-    return digest("machine", tag, boot, namespace)[:16]
+    boot = Path("/proc/sys/kernel/random/boot_id").read_bytes()
+    namespace = Path("/proc/self/ns/net").stat().st_ino
+    return digest("machine", tag, boot, namespace.to_bytes(8, "big"))[:16]
 
 
 def check_host(value: Any) -> str:

@@ -99,7 +99,7 @@ class Link:
         self._sent = self._acknowledged = 0  # bytes sent, and what the peer has of them and of FIN
         self._arrived = self._told = 0  # bytes that have arrived, and what the peer knows of them
         self._fin_sent = self._fin_arrived = self._complete = False
-        self.ended = self.heard = False  # said the last word, and heard the peer's
+        self.ended = self.heard = self._closed = False  # said the last word, heard the peer's, lost the channel
         self._idle = 0
         self._advance([])
 
@@ -130,7 +130,7 @@ class Link:
         self.ended = True
 
     def _send(self, kind: int, body: bytes = b"") -> None:
-        if self.ended:
+        if self.ended or self._closed:
             return
         acknowledged = self._arrived + self._fin_arrived
         frame = Frame(kind, self.epoch, self._sent, acknowledged, self._depth.value, len(body))
@@ -159,6 +159,7 @@ class Link:
         except ssl.SSLError as error:
             if self.open:
                 raise Unverified("the channel's bytes were changed") from error
+        self._closed = True
         events.append(("lost",))
 
     def _read(self, events: list[Event]) -> None:
@@ -229,6 +230,7 @@ class Stream:
     def __init__(self, link: Link, most: int) -> None:
         self.link, self._most = link, most
         self._writer: asyncio.StreamWriter | None = None
+        self._ended = False
 
     async def run(self, sock: socket.socket, take: Take) -> None:
         reader, self._writer = await asyncio.open_connection(sock=sock)
@@ -252,8 +254,8 @@ class Stream:
             self._writer.close()
 
     def flush(self) -> None:
-        if self._writer is not None and (data := self.link.output()):
-            self._writer.write(data)
+        if self._writer is not None and not self._ended:
+            self._writer.write(self.link.output())
             if self._writer.transport.get_write_buffer_size() > self._most:
                 raise Fault("a peer does not take what is sent to it", culprit=self.link.ends.peer)
 
@@ -263,7 +265,8 @@ class Stream:
 
     async def end(self) -> None:
         """Everything is sent, and nothing more will be."""
-        if self._writer is not None and self._writer.can_write_eof():
+        if self._writer is not None and not self._ended:
+            self._ended = True
             self._writer.write_eof()
             await self._writer.drain()
 
