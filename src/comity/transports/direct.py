@@ -63,7 +63,7 @@ class Direct:
         encryption="none",
         key_distribution="none",
         third_parties="none; the networks on the way see addresses, times and volume",
-        privileges="none",
+        privileges="nothing but the network",
     )
 
     def __init__(self, settings: Settings) -> None:

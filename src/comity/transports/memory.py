@@ -55,7 +55,7 @@ class Memory:
         encryption="none",
         key_distribution="none",
         third_parties="none",
-        privileges="none; all parties in one process",
+        privileges="nothing; all parties in one process",
     )
 
     def __init__(self, settings: Settings) -> None:

@@ -115,7 +115,7 @@ class Unix:
         encryption="none",
         key_distribution="none",
         third_parties="none; programs of the same user can look in",
-        privileges="none; all parties on one machine, as one user",
+        privileges="nothing; all parties on one machine, as one user",
     )
 
     def __init__(self, settings: Settings) -> None:
