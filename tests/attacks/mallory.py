@@ -366,6 +366,7 @@ NODE: dict[str, Callable[[], None]] = {
     "oversized-hello": says(hello=_oversized),
     "sealed-otherwise": unsealed,
     "claims-another-seat": claims_another_seat,
+    "node-is-silent": takes_the_channel_and_is_silent,
     "splices": splices,
     "blames-another": connected(_blames_another),
     "blames-nobody-that-is": connected(_blames_nobody_that_is),

@@ -100,10 +100,11 @@ async def _nobody_goes_on(room: list) -> None:
 # -- at her node -------------------------------------------------------------------------------------------------------
 
 
-async def test_mallory_comes_in_anothers_name(tmp_path: Path) -> None:
-    """Her prefaces claim the third party's seat: nobody takes her channels, and nobody finds her."""
-    async with scene(tmp_path, "claims-another-seat") as s:
-        await s.meet("alice", "mallory", "carol")
+@pytest.mark.parametrize("kind", ["claims-another-seat", "node-is-silent"])
+async def test_mallory_is_not_found(tmp_path: Path, kind: str) -> None:
+    """Her prefaces claim the third party's seat, so nobody takes her channels; or her node takes them in silence."""
+    async with scene(tmp_path, kind) as s, held_back() as (stdin, _):
+        await s.meet("alice", "mallory", "carol", stdin=stdin)
         await s.agree()
         for code, message in (await s.end(*HONEST)).values():
             assert code in (PEER, PATH) and "mallory" in message
