@@ -174,7 +174,7 @@ class Direct:
                 winner = await done
                 break
         for task in tries:
-            task.cancel()
+            task.cancel()  # a late one is closed below
         for late in await asyncio.gather(*tries, return_exceptions=True):
             if isinstance(late, socket.socket) and late is not winner:
                 late.close()

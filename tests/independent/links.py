@@ -231,6 +231,7 @@ class Stream:
         self.link, self._most = link, most
         self._writer: asyncio.StreamWriter | None = None
         self._ended = False
+        self.closed = asyncio.Event()
 
     async def run(self, sock: socket.socket, take: Take) -> None:
         reader, self._writer = await asyncio.open_connection(sock=sock)
@@ -251,7 +252,8 @@ class Stream:
                 self.goodbye(fault.told, str(fault))
             raise
         finally:
-            self._writer.close()
+            self.close()
+            self.closed.set()
 
     def flush(self) -> None:
         if self._writer is not None and not self._ended:
@@ -262,6 +264,10 @@ class Stream:
     def goodbye(self, reason: str, detail: str = "") -> None:
         self.link.goodbye(reason, detail)
         self.flush()
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
 
     async def end(self) -> None:
         """Everything is sent, and nothing more will be."""
@@ -278,7 +284,7 @@ class Slot:
         self, ends: Ends, kind: int, epoch: int, depth: Depth, take: Take, blame: Callable[[Fault], None]
     ) -> None:
         self.ends, self._form, self._take, self._blame = ends, (kind, epoch), take, blame
-        self._depth = depth
+        self._depth, self.failed = depth, lambda: None
         self._trying: set[asyncio.Task[None]] = set()
         self.stands: asyncio.Future[Stream] = asyncio.get_running_loop().create_future()
 
@@ -312,7 +318,9 @@ class Slot:
             async with limit:
                 await stream.run(sock, take)
         except TimeoutError:
-            return  # as a channel that was lost: the next one may do
+            pass  # as a channel that was lost: the next one may do
         except Fault as fault:
             fault.culprit = self.ends.peer
             self._blame(fault)
+        if not self.stands.done():
+            self.failed()

@@ -105,6 +105,7 @@ class Party:
         self._child: asyncio.subprocess.Process | None = None
         self._pipe: socket.socket | None = None
         self._standing: set[tuple[int, int]] = set()  # data links, by peer and epoch
+        self._held: set[tuple[int, int]] = set()  # those that this party controls and has a channel for
         self._arrived = 0  # the program's next epoch
 
     async def run(self) -> int:
@@ -123,7 +124,7 @@ class Party:
                 self._child.kill()
                 await self._child.wait()
 
-    def _start(self, coroutine: Any) -> None:
+    def _start(self, coroutine: Any) -> asyncio.Task[None]:
         async def watched() -> None:
             try:
                 await coroutine
@@ -134,6 +135,7 @@ class Party:
                 self._blame(Fault(f"a bug: {error!r}", 1, "error"))
 
         self._tasks.append(asyncio.create_task(watched()))
+        return self._tasks[-1]
 
     def _blame(self, fault: Fault, wait: float = 0) -> None:
         """The first cause counts; a symptom has to wait for one."""
@@ -169,11 +171,13 @@ class Party:
     # From the invitation to the session
 
     async def _live(self) -> None:
-        self._start(self._room.run())
+        self._rooms = [self._start(self._room.run())]
         session = await self._meet()
         say("agreed", names=[session.name(i) for i in range(len(session.others) + 1)])
         self._start(self._watch_room())
         await self._connect(session)
+        for task in self._rooms:  # from now on only goodbyes count
+            task.cancel()
         await self._compute(session)
 
     async def _post(self) -> None:
@@ -252,7 +256,7 @@ class Party:
             self._said[peer] = Control()
         self._direct = Direct(session, self._channel)
         self._signals = Room(self._invitation, self._invitation.signals)
-        self._start(self._signals.run())
+        self._rooms.append(self._start(self._signals.run()))
         self._start(self._read_signals(session))
         self._start(self._direct.listen())
         for peer in session.others:
@@ -289,7 +293,8 @@ class Party:
         pause = FIRST
         await asyncio.sleep(0 if session.me < peer else LATER)
         while not self._stands(peer, kind, epoch):
-            await self._direct.dial(peer, kind, epoch)
+            if self._slots[peer].wants if kind == CONTROL_LINK else (peer, epoch) not in self._held:
+                await self._direct.dial(peer, kind, epoch)
             await asyncio.sleep(pause)
             pause = min(2 * pause, AGAIN)
 
@@ -299,6 +304,8 @@ class Party:
         elif self._pipe is None or preface.epoch > self._arrived + 1 or self._child is None:
             sock.close()
         else:
+            if self._slots[preface.sender].ends.controls:
+                self._held.add((preface.sender, preface.epoch))
             message = {"peer": preface.sender, "epoch": preface.epoch, "number": preface.number}
             socket.send_fds(self._pipe, [json.dumps(message).encode()], [sock.fileno()])
             sock.close()
@@ -315,7 +322,7 @@ class Party:
             case ("goodbye", reason, detail):
                 self._hear(peer, reason, detail)
             case ("lost",) if peer not in self._heard:
-                self._blame(Fault("the channel to a party was lost", 5, "error", peer), WORD)
+                self._blame(Fault("the channel to a party was lost", 4, "protocol", peer), WORD)
 
     async def _beat(self, stream: Stream) -> None:
         while not stream.link.ended:
@@ -384,10 +391,12 @@ class Party:
                         self._start(self._dial(peer, DATA_LINK, epoch))
                 case {"stands": [peer, epoch]}:
                     self._standing.add((peer, epoch))
+                case {"failed": [peer, epoch]}:
+                    self._held.discard((peer, epoch))
                 case {"heard": [peer, reason, detail]}:
                     self._hear(peer, reason, detail)
                 case {"lost": peer}:
-                    self._blame(Fault("the channel to a party was lost", 5, "error", peer), WORD)
+                    self._blame(Fault("the channel to a party was lost", 4, "protocol", peer), WORD)
                 case {"fault": text, "code": code, "told": told, "culprit": culprit}:
                     self._blame(Fault(text, code, told, culprit))
 

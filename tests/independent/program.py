@@ -16,7 +16,8 @@ import struct
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
@@ -138,6 +139,20 @@ class Peer(Protocol):
     def connection_lost(self, exc: None) -> None: ...
 
 
+class Closed(dict[int, Any]):
+    """MPyC's buffers of a peer that has left."""
+
+    def __init__(self, buffers: dict[int, Any], fault: Callable[[], None]) -> None:
+        super().__init__(buffers)
+        self._fault = fault
+        if any(isinstance(value, asyncio.Future) for value in buffers.values()):
+            fault()
+
+    def __setitem__(self, counter: int, value: Any) -> None:
+        self._fault()
+        super().__setitem__(counter, value)
+
+
 class Pipe:
     """Between a link and MPyC: the transport that MPyC writes to, and a reader that judges what MPyC is fed."""
 
@@ -149,12 +164,19 @@ class Pipe:
         self._loop = asyncio.get_running_loop()
         self.closing = False
 
+    def left(self, fault: Callable[[], None]) -> None:
+        """The peer will say no more: a fault as soon as the program waits for it."""
+        if self._peer is not None:
+            self._peer.buffers = Closed(self._peer.buffers, fault)
+
     def attach(self, peer: Peer) -> None:
         self._peer = peer
         peer.connection_made(self)
         self.feed(b"")
 
     def write(self, data: bytes) -> None:
+        if self.closing:
+            return  # as TCP does
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out += data
@@ -163,8 +185,8 @@ class Pipe:
         self.write(b"".join(parts))
 
     def close(self) -> None:
-        self.closing = True
         self._flush()
+        self.closing = True
         self._stream.link.fin()
         self._stream.flush()
 
@@ -260,13 +282,22 @@ class Loop(asyncio.SelectorEventLoop):
             if slot.stands.done():
                 slot.stands.result().goodbye(reason, detail)
 
+    async def finish(self) -> None:
+        """The program has ended: so do the links that still stand."""
+        for stream, pipe in self._pipes.items():
+            pipe.close()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stream.closed.wait(), 1)
+
     def _slot(self, peer: int, epoch: int) -> Slot:
         if (peer, epoch) not in self._slots:
             task = self.node.task
             keys = (bytes.fromhex(task[key]) for key in ("session", "certificate"))
             theirs = bytes.fromhex(task["certificates"][peer])
             ends = Ends(bytes.fromhex(task["transcript"]), self.me, peer, *keys, theirs, self._incarnation)
-            self._slots[peer, epoch] = Slot(ends, DATA_LINK, epoch, self._depth, self._take, self._fail)
+            slot = Slot(ends, DATA_LINK, epoch, self._depth, self._take, self._fail)
+            slot.failed = lambda: self.node.send(failed=[peer, epoch])
+            self._slots[peer, epoch] = slot
         return self._slots[peer, epoch]
 
     def _fail(self, fault: Fault) -> None:
@@ -282,12 +313,14 @@ class Loop(asyncio.SelectorEventLoop):
             case ("data", data):
                 self._pipes[stream].feed(data)
             case ("fin",):
-                if link.ends.controls and not self._pipes[stream].closing:
-                    raise Fault("a party has left early", culprit=peer)
-                link.fin()
+                pipe = self._pipes[stream]
+                if not pipe.closing:
+                    pipe.left(lambda: self._fail(Fault("a party has left early", culprit=peer)))
+                    pipe.close()
             case ("complete",):
                 self._pipes[stream].complete()
                 link.ended = True
+                self.call_soon(stream.close)
             case ("goodbye", reason, detail):
                 self.node.send(heard=[peer, reason, detail])
             case ("lost",) if not (link.ended or link.heard):
@@ -373,8 +406,8 @@ def run(descriptor: int) -> None:
         code = 1
     sys.stdout.flush()
     if code not in (0, None):
-        loop.goodbye("error", "the program failed")
-        loop.run_until_complete(asyncio.sleep(0.1))
+        loop.goodbye("error")
+    loop.run_until_complete(loop.finish())
     os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 
 

@@ -12,6 +12,7 @@ from tests.independent.notation import Fault, Invitation
 
 WELCOME, ENTRY, REFUSED, POST = 1, 2, 3, 16
 LOST = (1001, 1006, 1009, 4403, 4429)  # after these codes a member reconnects
+TRYING = 120  # seconds, once a rendezvous is lost
 MAX_BODY = 1 << 20
 
 
@@ -51,7 +52,7 @@ class Room:
     async def run(self) -> None:
         async with aiohttp.ClientSession() as client:
             while True:
-                socket = await self._connect(client)
+                socket = await self._connect(client, TRYING if self._incarnation else 0)
                 try:
                     await self._follow(socket)
                 finally:
@@ -61,7 +62,18 @@ class Room:
                     raise Broken(f"the rendezvous closed the room: {socket.close_code}")
                 await asyncio.sleep(0.2)
 
-    async def _connect(self, client: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
+    async def _connect(self, client: aiohttp.ClientSession, seconds: float) -> aiohttp.ClientWebSocketResponse:
+        """Who was there before tries again for a while."""
+        until = asyncio.get_running_loop().time() + seconds
+        while True:
+            try:
+                return await self._race(client)
+            except Broken:
+                if asyncio.get_running_loop().time() >= until:
+                    raise
+            await asyncio.sleep(0.5)
+
+    async def _race(self, client: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
         """The first address that takes the upgrade; each is tried 0.25 s after the one before."""
         pin = self._invitation.certificate
         addresses = [url for url in self._invitation.rendezvous if not pin or re.match("https|wss", url)]
