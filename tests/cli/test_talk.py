@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -552,3 +553,45 @@ async def test_a_terminated_question_ends(person: Person, process: "subprocess.P
     process.terminate()
     assert process.wait() == -signal.SIGTERM
     assert answers_module.MAX_ANSWER > invitation.MAX_TEXT
+
+
+async def test_a_hidden_answer_is_not_echoed_and_may_not_be_typed_ahead(person: Person, talk: Talk) -> None:
+    person.types("too early\n")
+    await person.sees("too early")
+    before = termios.tcgetattr(person.slave)
+    answer = asyncio.ensure_future(talk.ask_hidden("your argument 2 of sum", option="--private 2=FILE"))
+    await person.sees("Private    your argument 2 of sum ")
+    talk.line("Joined", "bob", event="joined")
+    await person.sees("\nJoined     bob\nPrivate    your argument 2 of sum ")
+    person.types(" geheim\n")
+    assert await answer == "geheim"
+    talk.line("Agreed", "all", event="agreed")
+    await person.sees("\nAgreed     all\n")
+    assert "geheim" not in person.seen
+    assert termios.tcgetattr(person.slave) == before
+
+
+async def test_a_hidden_question_that_is_cancelled_gives_the_terminal_its_echo_back(person: Person, talk: Talk) -> None:
+    before = termios.tcgetattr(person.slave)
+    answer = asyncio.ensure_future(talk.ask_hidden("your argument 2 of sum", option="--private 2=FILE"))
+    await person.sees("of sum ")
+    assert termios.tcgetattr(person.slave) != before
+    answer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await answer
+    assert termios.tcgetattr(person.slave) == before
+
+
+async def test_scripts_give_hidden_answers_as_others(pipe: tuple[int, Callable[[str], None]]) -> None:
+    reading, write = pipe
+    stream = io.StringIO()
+    for as_json in (False, True):
+        talk = Talk(as_json=as_json, stream=stream, answers=reading, environ={})
+        write("geheim\n")
+        assert await talk.ask_hidden("your argument 1 of sum", option="--private 1=FILE") == "geheim"
+    assert "geheim" not in stream.getvalue()
+    asked = {"event": "question", "question": "your argument 1 of sum", "option": "--private 1=FILE"}
+    assert json.loads(stream.getvalue().splitlines()[-1]) == asked
+    with pytest.raises(UsageError, match="'your argument 1 of sum' needs an answer") as caught:
+        await Talk(no_input=True, stream=stream).ask_hidden("your argument 1 of sum", option="--private 1=FILE")
+    assert caught.value.hints == ("answer beforehand with --private 1=FILE",)

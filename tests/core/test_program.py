@@ -13,7 +13,7 @@ LABELS = st.text(max_size=5) | st.sampled_from(["absent", "mpyc"])
 PROGRAMS = st.builds(
     Program,
     st.sampled_from(["sum", "sort"]),
-    st.lists(st.text(max_size=3), max_size=2).map(tuple),
+    st.lists(st.text(max_size=3) | st.none(), max_size=2).map(tuple),
     st.dictionaries(LABELS, LABELS, max_size=3),
     st.sampled_from(["3.11.7", "3.13.0"]),
 )
@@ -24,6 +24,7 @@ PROGRAMS = st.builds(
     [
         (Program("sort", ("8",), A.parts, "3"), "the program is sum here and sort at bob"),
         (Program("sum", ("9",), A.parts, "3"), "argument 1 is 8 here and 9 at bob"),
+        (Program("sum", (None,), A.parts, "3"), "argument 1 is 8 here and ? (private) at bob"),
         (Program("sum", (), A.parts, "3"), "1 arguments here and 0 at bob"),
         (Program("sum", ("8", "9"), A.parts, "3"), "1 arguments here and 2 at bob"),
         (Program("sum", ("8",), {**A.parts, "mpyc": "0.10"}, "3"), "mpyc is 0.11 here and 0.10 at bob"),
@@ -53,6 +54,19 @@ def test_the_digest_is_shown_in_two_groups() -> None:
     assert A.short.replace(" ", "") == A.digest[:8] and len(A.short) == 9 and len(A.digest) == 64
 
 
+def test_private_arguments_are_holes_that_are_shown_as_such() -> None:
+    for arguments, command, private in (
+        ((), "sum", ""),
+        (("8", "?"), "sum 8 ?", ""),
+        (("8", None), "sum 8 ?", "argument 2 is private at everyone"),
+        ((None, "8", None), "sum ? 8 ?", "arguments 1, 3 are private at everyone"),
+    ):
+        program = Program("sum", arguments, {}, "3")
+        assert (program.command, program.private) == (command, private)
+    digests = {Program("sum", (a,), {}, "3").digest for a in (None, "", "?", "null", "None", "? (private)")}
+    assert len(digests) == 6
+
+
 def test_what_is_at_the_limits_is_accepted() -> None:
     parts = {f"{i:0{MAX_PART}}": "x" * MAX_PART for i in range(MAX_PARTS)}
     large = Program("n" * MAX_PART, ("a" * MAX_ARGUMENT,) * MAX_ARGUMENTS, parts, "3" * 32)
@@ -68,6 +82,8 @@ def test_what_is_at_the_limits_is_accepted() -> None:
         {"arguments": ["a"] * (MAX_ARGUMENTS + 1)},
         {"arguments": ["a" * (MAX_ARGUMENT + 1)]},
         {"arguments": [8]},
+        {"arguments": [None] * (MAX_ARGUMENTS + 1)},
+        {"arguments": [False]},
         {"arguments": "8"},
         {"parts": {str(i): "" for i in range(MAX_PARTS + 1)}},
         {"parts": {"x" * (MAX_PART + 1): ""}},

@@ -1,6 +1,7 @@
 """What each party asks of a roster before it reveals anything."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.core.log import SANTA, TRANSPORTS, certificate, other, secrets_of
@@ -153,5 +154,25 @@ def test_the_host_joins_as_who_opened_the_room(change: dict[str, object]) -> Non
 
 def test_a_program_is_shown_with_its_arguments_and_digest() -> None:
     assert show(SANTA) == f"secretsanta 8 ({SANTA.short})"
+    assert show(replace(SANTA, arguments=("8", None))).startswith("secretsanta 8 ? (")
     check_program(SANTA, other(python="3.13.0"), "bob")
     assert Opened(OPEN).open.program == SANTA
+
+
+@pytest.mark.parametrize(
+    ("change", "more"),
+    [
+        (
+            {"parts": {**SANTA.parts, "file data.csv": "00"}},
+            ("whoever lacks data.csv adds it with --include data.csv",),
+        ),
+        ({"parts": {**SANTA.parts, "file gift.py": "00"}}, ()),
+        ({"parts": {**SANTA.parts, "package absent ": "00"}}, ()),
+        ({"arguments": (None,)}, ()),
+    ],
+)
+def test_a_file_that_only_one_has_may_have_been_left_out(change: dict[str, Any], more: tuple[str, ...]) -> None:
+    for mine, theirs in ((SANTA, other(**change)), (other(**change), SANTA)):
+        with pytest.raises(ProgramDiffers) as caught:
+            check_program(mine, theirs, "bob")
+        assert caught.value.hints[0].endswith("; agree on one, then start again") and caught.value.hints[1:] == more

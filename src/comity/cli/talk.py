@@ -208,10 +208,10 @@ class Talk:
             self._put(screen, repeated)
 
         answer = None
-        self._put(screen, prompt)
-        self._again = again if screen is self._stream else None
         try:
             with source.hidden() if question.hidden else nullcontext():
+                self._put(screen, prompt)
+                self._again = again if screen is self._stream else None
                 answer = await source.line()
         finally:
             self._again = None

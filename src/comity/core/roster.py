@@ -30,10 +30,19 @@ def show(program: Program) -> str:
 def check_program(mine: Program, theirs: Program, whose: str) -> None:
     """Raises ProgramDiffers that names the first difference."""
     if theirs.digest != mine.digest:
+        difference = mine.difference(theirs, whose)
         raise ProgramDiffers(
             f"{whose} has a different program: {show(theirs)}, yours is {show(mine)}",
-            hint=f"{mine.difference(theirs, whose)}; agree on one, then start again",
+            hint=(f"{difference}; agree on one, then start again", *_how_to_include(difference)),
         )
+
+
+def _how_to_include(difference: str) -> tuple[str, ...]:
+    """A file that one has and the other has not may only have been left out."""
+    label = difference.removeprefix("file ").partition(" is ")[0]
+    if not difference.startswith("file ") or " absent " not in difference:
+        return ()
+    return (f"whoever lacks {label} adds it with --include {label}",)
 
 
 def check_distinct(hellos: tuple[Hello, ...]) -> None:
