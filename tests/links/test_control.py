@@ -245,6 +245,30 @@ async def test_endless_pings_of_a_node_that_does_not_read_the_answers_end_it(mon
 
 
 @on_every_loop
+async def test_leaving_after_a_goodbye_gives_it_time_to_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "MAX_NODE_UNSENT", 1 << 30)
+    mine, theirs = tcp_pair()
+    rogue, said = ControlRogue(theirs), asyncio.Event()
+
+    async def say_much_and_leave() -> None:
+        async with over(BOB, ALICE, mine) as bob:
+            await rogue.open()
+            await bob.ready()
+            while not bob._stream._paused:
+                bob.send({"x": "x" * 30_000})
+                await asyncio.sleep(0)
+            bob.goodbye("error", "at the end of a full channel")
+            said.set()
+
+    leaving = asyncio.ensure_future(say_much_and_leave())
+    await said.wait()
+    await rogue.listen()
+    assert parse_goodbye(rogue.frames_heard()[-1][4]) == ("error", "at the end of a full channel")
+    await leaving
+    theirs.close()
+
+
+@on_every_loop
 async def test_leaving_ends_readers_and_cuts_the_channel() -> None:
     mine, theirs = tcp_pair()
     async with over(ALICE, BOB, mine) as alice, over(BOB, ALICE, theirs) as bob:

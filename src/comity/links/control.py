@@ -18,7 +18,7 @@ from typing import Any
 from comity.core.encoding import MAX_INTEGER, Fields, Malformed, decode, encode
 from comity.core.limits import MAX_NODE_MESSAGE, MAX_NODE_MESSAGES, MAX_NODE_UNSENT
 from comity.errors import ComityError, PeerError
-from comity.links.ending import Goodbye, lost
+from comity.links.link import Goodbye
 from comity.links.pairing import Pairing
 from comity.links.stream import HANDSHAKE_TIMEOUT, Depth, Stream, attach
 
@@ -33,6 +33,7 @@ class ControlLink:
 
     def __init__(self, pairing: Pairing, number: int, timeout: float | None) -> None:
         self.name = pairing.name
+        self._pairing = pairing
         self.round_trip: float | None = None  # seconds, at the last answer
         self._stream = Stream(
             pairing,
@@ -84,7 +85,7 @@ class ControlLink:
         """Until the peer is verified."""
         await self._settled.wait()
         if self._error is not None or not self.peer_incarnation:
-            raise self._error or lost(self.name)
+            raise self._error or self._pairing.lost()
 
     def send(self, message: dict[str, Any]) -> None:
         """Queue one message. ValueError: above MAX_NODE_MESSAGE."""

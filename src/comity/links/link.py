@@ -19,8 +19,7 @@ from comity.core import frames
 from comity.core.encoding import Malformed
 from comity.core.frames import ACK, DATA, FIN, GOODBYE, HEADER_SIZE, HELLO_SIZE, FrameReader, Hello, Piece, pack_header
 from comity.core.limits import MAX_IDLE_FRAMES
-from comity.errors import ComityError, VerificationError
-from comity.links.ending import Goodbye as Goodbye  # also looked for here
+from comity.errors import ComityError, PeerError, VerificationError
 from comity.links.pairing import Pairing
 from comity.links.tls import RECORD, Tls
 
@@ -35,6 +34,14 @@ class Depth:
 
     def __init__(self) -> None:
         self.value = 0
+
+
+class Goodbye(PeerError):
+    """another party said goodbye"""
+
+    def __init__(self, name: str, reason: str, detail: str) -> None:
+        super().__init__(f"{name} said goodbye: {reason}" + (f" ({detail})" if detail else ""))
+        self.reason, self.detail = reason, detail
 
 
 class Link:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from comity.errors import PeerError
+
 
 @dataclass(frozen=True)
 class Pairing:
@@ -23,3 +25,9 @@ class Pairing:
     def client(self) -> bool:
         """Whether this end is TLS client: the lower number is, whoever dialled (both may have, when punching)."""
         return self.me < self.peer
+
+    def lost(self) -> PeerError:
+        """What the end of a channel is when nobody has said anything about it."""
+        return PeerError(
+            f"the channel to {self.name} was lost", hint=f"{self.name}'s machine or the network between ended it"
+        )

@@ -15,7 +15,6 @@ from typing import cast
 
 from comity.core.limits import MAX_UNSENT
 from comity.errors import ComityError, PeerError
-from comity.links.ending import lost
 from comity.links.link import Depth, Link
 from comity.links.pairing import Pairing
 
@@ -149,7 +148,7 @@ class Stream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._close(lost(self.name))
+        self._close(self._link.pairing.lost())
         self._stop_timer()
         self._tell()
 

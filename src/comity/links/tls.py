@@ -16,7 +16,6 @@ from pathlib import Path
 from comity.core.encoding import Malformed
 from comity.errors import ComityError, VerificationError
 from comity.links.certificate import certified_key, pem_chain
-from comity.links.ending import lost
 from comity.links.pairing import Pairing
 
 RECORD = 16 * 1024
@@ -63,7 +62,7 @@ class Tls:
                 most = min(RECORD, size)
                 chunk = read(most)
                 if not chunk:
-                    raise lost(self._pairing.name)  # TLS's own end says no more than the channel's
+                    raise self._pairing.lost()  # TLS's own end says no more than the channel's
                 chunks.append(chunk)
                 # Asking once too often costs an exception, more than a small record.
                 size = incoming.pending or (self._machine.pending() if len(chunk) == most else 0)
