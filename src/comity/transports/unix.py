@@ -111,7 +111,7 @@ class UnixReach:
 class Unix:
     name = "unix"
     traits = Traits(
-        layer="process",
+        layer="transport",
         encryption="none",
         key_distribution="none",
         third_parties="none; programs of the same user can look in",
