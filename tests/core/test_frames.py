@@ -23,10 +23,10 @@ def test_a_hello_comes_back() -> None:
 
 def test_a_hello_of_another_version_or_none_at_all_is_refused() -> None:
     packed = HELLO.pack()
-    with pytest.raises(Malformed, match="version 2, not 1"):
+    with pytest.raises(Malformed, match="version 2 of links, not 1"):
         frames.parse_hello(packed[:2] + b"\2" + packed[3:])
-    with pytest.raises(Malformed, match="is none"):
-        frames.parse_hello(b"GET / HTTP/1.1\r\n".ljust(frames.HELLO_SIZE))
+    with pytest.raises(Malformed, match="alice sent something else"):
+        frames.parse_hello(b"GET / HTTP/1.1\r\n".ljust(frames.HELLO_SIZE), "alice")
 
 
 def test_a_header_is_as_the_protocol_says() -> None:
@@ -113,12 +113,12 @@ def test_a_piece_that_is_a_whole_read_is_not_copied() -> None:
         (frame(DATA, b"x", epoch=1), "of epoch 1, not 0"),
         (frame(4), "unknown kind 4"),
         (frame(255), "unknown kind 255"),
-        (frame(DATA), "has 0 bytes"),
-        (pack_header(DATA, 0, 0, 0, 0, MAX_FRAME + 1), f"has {MAX_FRAME + 1} bytes"),
-        (pack_header(DATA, 0, 0, 0, 0, 2**32 - 1), "has 4294967295 bytes"),
-        (frame(ACK, b"x"), "has 1 bytes"),
-        (frame(FIN, b"x"), "has 1 bytes"),
-        (pack_header(GOODBYE, 0, 0, 0, 0, MAX_GOODBYE + 1), f"kind {GOODBYE} has"),
+        (frame(DATA), "of 0 bytes"),
+        (pack_header(DATA, 0, 0, 0, 0, MAX_FRAME + 1), f"of {MAX_FRAME + 1} bytes"),
+        (pack_header(DATA, 0, 0, 0, 0, 2**32 - 1), "of 4294967295 bytes"),
+        (frame(ACK, b"x"), "with 1 bytes"),
+        (frame(FIN, b"x"), "with 1 bytes"),
+        (pack_header(GOODBYE, 0, 0, 0, 0, MAX_GOODBYE + 1), f"kind {GOODBYE} with"),
     ],
 )
 def test_a_malformed_frame_is_refused_at_its_header(data: bytes, phrase: str) -> None:

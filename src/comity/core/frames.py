@@ -70,13 +70,13 @@ class Hello:
         )
 
 
-def parse_hello(data: bytes) -> Hello:
-    """The hello in HELLO_SIZE bytes. Raises Malformed."""
+def parse_hello(data: bytes, sender: str = "the peer") -> Hello:
+    """The hello in HELLO_SIZE bytes; `sender` is its name for messages. Raises Malformed."""
     magic, version, *fields = _HELLO.unpack(data)
     if magic != MAGIC:
-        raise Malformed("what came in place of a hello is none")
+        raise Malformed(f"{sender} sent something else in place of a hello")
     if version != VERSION:
-        raise Malformed(f"a hello is of version {version}, not {VERSION}", hint="use the same comity")
+        raise Malformed(f"{sender} speaks version {version} of links, not {VERSION}", hint="use the same comity")
     return Hello(*fields)
 
 
@@ -88,13 +88,13 @@ def pack_goodbye(reason: str, detail: str) -> bytes:
     return encode({"reason": reason, "detail": printable})
 
 
-def parse_goodbye(body: bytes) -> tuple[str, str]:
+def parse_goodbye(body: bytes, sender: str = "the peer") -> tuple[str, str]:
     """Reason and detail. Raises Malformed, also for a detail that could move the cursor of a terminal."""
-    fields = Fields(decode(body, MAX_GOODBYE), "a goodbye")
+    fields = Fields(decode(body, MAX_GOODBYE), f"the goodbye of {sender}")
     reason, detail = fields.choice("reason", GOODBYE_REASONS), fields.text("detail", MAX_DETAIL)
     fields.end()
     if not detail.isprintable():
-        raise Malformed("a goodbye: detail is not printable")
+        raise Malformed(f"the goodbye of {sender}: detail is not printable")
     return reason, detail
 
 
@@ -105,8 +105,8 @@ class FrameReader:
     an incomplete header or goodbye.
     """
 
-    def __init__(self, epoch: int) -> None:
-        self._epoch = epoch
+    def __init__(self, epoch: int, sender: str = "the peer") -> None:
+        self._epoch, self._sender = epoch, sender
         self._held = b""
         self._left = 0  # bytes that the data frame under way still owes, and what its next piece is
         self._offset = self._acknowledged = self._depth = 0
@@ -126,11 +126,11 @@ class FrameReader:
                 break
             kind, epoch, offset, acknowledged, depth, length = _HEADER.unpack_from(data, at)
             if epoch != self._epoch:
-                raise Malformed(f"a frame is of epoch {epoch}, not {self._epoch}")
+                raise Malformed(f"{self._sender} sent a frame of epoch {epoch}, not {self._epoch}")
             end = start + length
             if kind == DATA:
                 if not 0 < length <= MAX_FRAME:
-                    raise Malformed(f"a frame has {length} bytes, from 1 to {MAX_FRAME} are allowed")
+                    raise Malformed(f"{self._sender} sent a frame of {length} bytes, from 1 to {MAX_FRAME} are allowed")
                 if end > size:
                     self._offset, self._acknowledged, self._depth = offset, acknowledged, depth
                     self._left = length
@@ -139,9 +139,9 @@ class FrameReader:
                         at += self._continue(data[at:], pieces)
                     break
             elif kind > ACK:
-                raise Malformed(f"a frame is of the unknown kind {kind}")
+                raise Malformed(f"{self._sender} sent a frame of the unknown kind {kind}")
             elif length > (MAX_GOODBYE if kind == GOODBYE else 0):
-                raise Malformed(f"a frame of kind {kind} has {length} bytes")
+                raise Malformed(f"{self._sender} sent a frame of kind {kind} with {length} bytes")
             elif end > size:
                 self._held = data[at:]
                 break

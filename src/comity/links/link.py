@@ -63,12 +63,8 @@ class Link:
         self._epoch = pairing.epoch
         self._idle = 0
         self._hello = b""
-        self._reader = FrameReader(pairing.epoch)
+        self._reader = FrameReader(pairing.epoch, pairing.name)
         self._cut: Callable[[bytes], list[Piece]] = self._cut_hello
-
-    @property
-    def unacknowledged(self) -> int:
-        return self.sent - self.acknowledged
 
     @property
     def untold(self) -> int:
@@ -135,7 +131,7 @@ class Link:
         return self.tls.output()
 
     def goodbye(self, reason: str, detail: str) -> bytes:
-        """For the channel: the end, and why. Empty while the peer is not known to be the peer."""
+        """For the channel: the end, and why. Without a word while the peer is not known to be the peer."""
         if self.greeted:
             body = frames.pack_goodbye(reason, detail)
             self.tls.write(self._header(GOODBYE, len(body)) + body)
@@ -181,7 +177,7 @@ class Link:
                 raise Malformed(f"{name} ended before what it has sent")
             self.peer_finished = True
         elif kind == GOODBYE:
-            raise Goodbye(name, *frames.parse_goodbye(body))
+            raise Goodbye(name, *frames.parse_goodbye(body, name))
 
     def _take_acknowledgement(self, acknowledged: int) -> None:
         if acknowledged > self.sent + self.finished:
@@ -196,7 +192,7 @@ class Link:
         self._hello += chunk[:missing]
         if len(self._hello) < HELLO_SIZE:
             return []
-        self._compare(frames.parse_hello(self._hello))
+        self._compare(frames.parse_hello(self._hello, self.pairing.name))
         if self.pairing.client:
             self.open = True
             self.tls.write(self._header(ACK, 0))
