@@ -10,7 +10,6 @@ from comity.cli import options as shared
 from comity.cli.running import run
 from comity.cli.talk import Talk
 from comity.cli.troupe import Troupe
-from comity.mpyc_bridge.program import find
 
 
 @click.command(context_settings=shared.PROGRAM_LAST)
@@ -31,7 +30,7 @@ def demo(program: str, arguments: tuple[str, ...], module: bool, **values: Any) 
 
     async def work(talk: Talk) -> int:
         places = shared.private_places(values["private"])
-        found = find(program, arguments, module=module, private=dict.fromkeys(places, ""), include=values["include"])
+        found = shared.find_program(program, arguments, module, values["private"], values["include"])
         named = ("-m", program) if module else (found.target if found.kind == "file" else program,)
         options = [option for pattern in found.include for option in ("--include", pattern)]
         for place, source in places.items():

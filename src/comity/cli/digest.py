@@ -11,7 +11,6 @@ from comity.cli import options as shared
 from comity.cli.running import run
 from comity.cli.talk import Talk, harmless
 from comity.mpyc_bridge.probe import Examined, probe
-from comity.mpyc_bridge.program import find
 
 
 @click.command(context_settings=shared.PROGRAM_LAST)
@@ -30,8 +29,7 @@ def digest(program: str, arguments: tuple[str, ...], module: bool, **values: Any
 
     async def work(talk: Talk) -> None:
         m, threshold = values["m"], shared.check_threshold(values["m"], values["threshold"])
-        private = dict.fromkeys(shared.private_places(values["private"]), "")
-        found = find(program, arguments, module=module, private=private, include=values["include"])
+        found = shared.find_program(program, arguments, module, values["private"], values["include"])
         examined = await probe(found, m=m, threshold=threshold)
         click.echo(as_json(examined) if talk.json else as_text(examined))
 

@@ -10,7 +10,6 @@ from comity.cli import options as shared
 from comity.cli.party import take_part
 from comity.cli.running import run
 from comity.cli.talk import Talk
-from comity.mpyc_bridge.program import find
 
 
 @click.command(context_settings=shared.PROGRAM_LAST)
@@ -36,9 +35,10 @@ def host(program: str, arguments: tuple[str, ...], module: bool, **values: Any) 
     talking = shared.take_talking(values)
 
     async def work(talk: Talk) -> None:
-        private = await shared.take_private(talk, values.pop("private"))
+        texts = values.pop("private")
+        found = shared.find_program(program, arguments, module, texts, values["include"])
         options = shared.take_options(values, verbose=talking.verbose)
-        found = find(program, arguments, module=module, private=private, include=options.include)
+        found = shared.fill(found, await shared.take_private(talk, texts))
         await take_part(talk, options, lambda party: party.host(found))
 
     run("host", talking, work)

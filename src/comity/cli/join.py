@@ -11,7 +11,6 @@ from comity.cli.party import take_part
 from comity.cli.running import run
 from comity.cli.talk import Talk
 from comity.core import invitation
-from comity.mpyc_bridge.program import find
 
 ASK = "-"
 
@@ -32,15 +31,17 @@ def join(invited: str, program: str | None, arguments: tuple[str, ...], module: 
     talking = shared.take_talking(values)
 
     async def work(talk: Talk) -> None:
+        texts = values.pop("private")
+        found = None
+        if program is not None:
+            found = shared.find_program(program, arguments, module, texts, values["include"])
         if invited == ASK:
             link = await talk.ask_text("Invitation", option="the argument INVITATION", check=invitation.parse)
         else:
             link = invitation.parse(invited)
-        private = await shared.take_private(talk, values.pop("private"))
+        private = await shared.take_private(talk, texts)
         options = shared.take_options(values, verbose=talking.verbose, private=private)
-        found = None
-        if program is not None:
-            found = find(program, arguments, module=module, private=private, include=options.include)
-        await take_part(talk, options, lambda party: party.join(link, found))
+        filled = None if found is None else shared.fill(found, private)
+        await take_part(talk, options, lambda party: party.join(link, filled))
 
     run("join", talking, work)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +15,8 @@ from comity.core.limits import MAX_PARTIES, MAX_PRIVATE
 from comity.core.messages import VERIFY
 from comity.errors import UsageError
 from comity.interfaces import Settings
+from comity.mpyc_bridge.private import check_private
+from comity.mpyc_bridge.program import FoundProgram, find
 from comity.node.home import default_name
 from comity.node.options import DEFAULT_TRANSPORTS, GIVE_UP_SECONDS, Options
 
@@ -146,6 +148,19 @@ def private_places(texts: Iterable[str]) -> dict[int, str]:
             raise UsageError(f"--private names argument {place} twice")
         found[int(place)] = source
     return found
+
+
+def find_program(
+    program: str, arguments: tuple[str, ...], module: bool, private: Iterable[str], include: tuple[str, ...]
+) -> FoundProgram:
+    """What is to be run, before anything is asked: its private arguments are still empty. Raises UsageError."""
+    holes = dict.fromkeys(private_places(private), "")
+    return find(program, arguments, module=module, private=holes, include=include)
+
+
+def fill(found: FoundProgram, private: dict[int, str]) -> FoundProgram:
+    """The program with its private arguments. Raises UsageError."""
+    return replace(found, private=check_private(private))
 
 
 async def take_private(talk: Talk, texts: Iterable[str]) -> dict[int, str]:
