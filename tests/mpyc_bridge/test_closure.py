@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from comity.errors import ProgramError, UsageError
+from comity.mpyc_bridge import closure as module_under_test
 from comity.mpyc_bridge.closure import closure_of
 from comity.mpyc_bridge.program import FoundProgram, find
 
@@ -178,3 +179,64 @@ def test_modules_that_cannot_be_run_are_named(
     with pytest.raises(UsageError, match=complaint) as caught:
         closure_of(find(module, module=True))
     assert str(tmp_path) in caught.value.hints[0]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "more"),
+    [
+        (("data.csv",), ["data.csv"]),
+        (("*.csv", "data.csv"), ["data.csv"]),
+        (("cases/*",), ["cases/one.txt"]),
+        (("cases/**",), ["cases/deep/two.txt", "cases/one.txt"]),
+        (("tools/unused.py",), ["tools/unused.py"]),
+        (("plugins/[ab].py",), ["plugins/__init__.py", "plugins/a.py", "plugins/base.py"]),
+        (("bids.py",), []),
+        (("odd-name.py",), ["odd-name.py", "unused.py"]),
+    ],
+)
+def test_patterns_add_files_and_what_python_ones_import(
+    tmp_path: Path, patterns: tuple[str, ...], more: list[str]
+) -> None:
+    others = {
+        "data.csv": "1,2",
+        "cases/one.txt": "1",
+        "cases/deep/two.txt": "2",
+        "plugins/__init__.py": "",
+        "plugins/a.py": "from . import base",
+        "plugins/base.py": "",
+        "odd-name.py": "import unused",
+    }
+    path = write(tmp_path, AUCTION | others)
+    found = files(find(str(path), include=patterns))
+    assert sorted(set(found) - set(files(find(str(path))))) == more
+
+
+@pytest.mark.parametrize("pattern", ["none.csv", "*.none", "cases", "**/nothing"])
+def test_a_pattern_that_matches_no_file_is_named(tmp_path: Path, pattern: str) -> None:
+    path = write(tmp_path, {"main.py": "", "cases/one.txt": ""})
+    with pytest.raises(UsageError, match="matches no file") as caught:
+        closure_of(find(str(path), include=(pattern,)))
+    assert pattern in caught.value.message and str(tmp_path) in caught.value.hints[0]
+
+
+def test_a_pattern_of_a_module_counts_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, {"game/__main__.py": "", "game/data.csv": "", "other.csv": ""})
+    assert files(find("game", module=True, include=("game/*.csv", "*.csv"))) == [
+        "game/__main__.py",
+        "game/data.csv",
+        "other.csv",
+    ]
+
+
+def test_more_than_a_node_keeps_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, {"main.py": "#234567", "a.csv": "12345678", "b.csv": "1"})
+    monkeypatch.setattr(module_under_test, "MAX_FILES_BYTES", 16)
+    assert len(files(find(str(path), include=("a.csv", "b.csv")))) == 3
+    write(tmp_path, {"b.csv": "12"})
+    with pytest.raises(UsageError, match="the program's files are more than") as caught:
+        files(find(str(path), include=("a.csv", "b.csv")))
+    assert "b.csv" in caught.value.hints[0]
+    monkeypatch.setattr(module_under_test, "MAX_FILES", 1)
+    with pytest.raises(UsageError, match="the program's files are more than 1,"):
+        files(find(str(path), include=("a.csv",)))

@@ -26,6 +26,7 @@ from comity.mpyc_bridge.control import (
     Running,
     Task,
     Totals,
+    Unagreed,
     Wants,
     pack,
     parse,
@@ -34,6 +35,8 @@ from comity.mpyc_bridge.control import (
 PEER = {"party": 2, "bytes_sent": 10, "bytes_received": 11, "messages_sent": 1, "messages_received": 0}
 MESSAGES: list[Message] = [
     Task("file", "/tmp/ü.py", ("8", "--flag"), 1, 3, 1, NAMES[:3], True, False),  # noqa: S108  only a name
+    Task("module", "game", ("8", None, None), 0, 1, 0, NAMES[:1], False, False, ("4711\n", "-x")),
+    Unagreed("data/other file.csv"),
     Keys.of(b"T" * 32, seed(0), make_certificate(seed(0)), (member(0), member(1))),
     Given(2, 1, 7, 12),
     Ready({"bit_length": "32", "no_prss": "False"}),

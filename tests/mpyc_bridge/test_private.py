@@ -59,10 +59,10 @@ def program(folder: Path, public: tuple[str, ...], private: dict[int, str]) -> F
 
 
 async def test_the_program_has_them_in_their_places_whatever_they_are(tmp_path: Path) -> None:
-    values = {2: "--no-prss", 4: "-L64", 5: "ü \n'\x1aprivate 2", 6: ""}
+    values = {2: "--no-prss", 4: "\x1aprivate 5", 5: "ü \n'-L64", 6: ""}
     found = program(tmp_path, ("8", "-L16", "x"), values)
     (party,) = await run(found, 1)
-    check(party, f"{['8', '--no-prss', '-L64', values[5], '', 'x']} 16 False\n")
+    check(party, f"{['8', '--no-prss', values[4], values[5], '', 'x']} 16 False\n")
 
 
 @pytest.mark.parametrize(

@@ -68,11 +68,7 @@ class Child:
         self._began = time.perf_counter()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._mpc: Any = None  # MPyC's runtime
-        self._installed = [
-            *filter(None, sys.path),
-            sys.prefix,
-            sys.base_prefix,
-        ]  # before the program's folder stands there
+        self._installed = (*sys.path, sys.prefix, sys.base_prefix)  # the program's folder does not stand there yet
 
     def live(self) -> NoReturn:
         """Everything; exits with the program's code or that of what ended it."""
@@ -157,10 +153,10 @@ class Child:
 
     def _fill_in(self, task: Task) -> None:
         """Put the private arguments where MPyC has left their marks."""
-        for mark, value in zip(marks(task.arguments).values(), task.private, strict=True):
-            if sys.argv.count(mark) != 1:
-                raise UsageError("an option of MPyC's cannot be private")
-            sys.argv[sys.argv.index(mark)] = value
+        values = dict(zip(marks(task.arguments).values(), task.private, strict=True))
+        if any(sys.argv.count(mark) != 1 for mark in values):
+            raise UsageError("an option of MPyC cannot be private")
+        sys.argv = [values.get(argument, argument) for argument in sys.argv]
 
     # The control socket
 
