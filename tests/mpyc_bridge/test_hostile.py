@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.mpyc_bridge.parties import NAMES, TRANSCRIPT, Party, Session, member, seed, session, written
 
+from comity.core.codec import dumps
 from comity.core.limits import MAX_MESSAGE
 from comity.core.preface import DATA
 from comity.errors import ComityError, PeerError, VerificationError
@@ -19,6 +20,8 @@ from comity.links.stream import Depth, Stream, attach
 
 ALICE, BOB = 0, 1
 GREETING = ALICE.to_bytes(2, "little") + b"k" * 16  # her number and, for two parties, one PRSS key
+FIRST = hash((1, 0))
+"""MPyC's counter of a program's first message."""
 
 WAITS = """
 from mpyc.runtime import mpc
@@ -47,10 +50,17 @@ class Mallory:
             theirs.session_key,
         )
         self.heard = bytearray()
-        self.stands, self.over = asyncio.Event(), asyncio.Event()
+        self.stands, self.finished, self.over = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.error: ComityError | None = None
         self.stream = Stream(
-            pairing, 1, Depth(), ready=self.stands.set, data=self.heard.extend, ended=self._ended, timeout=None
+            pairing,
+            1,
+            Depth(),
+            ready=self.stands.set,
+            data=self.heard.extend,
+            ended=self._ended,
+            finished=self.finished.set,
+            timeout=None,
         )
         self.attaching = asyncio.ensure_future(attach(self.stream, channel))
 
@@ -122,10 +132,19 @@ async def test_what_mpyc_would_choke_on_never_reaches_it(tmp_path: Path, said: l
         assert met[0].error is not None and "protocol" in met[0].error.message
 
 
-async def test_a_value_that_is_none_of_the_codecs_is_refused_and_its_sender_named(tmp_path: Path) -> None:
-    first = hash((1, 0))  # the counter of a program's first message
+async def test_what_alice_would_say_is_taken(tmp_path: Path) -> None:
     async with bob_meets(tmp_path, as_alice) as (running, met):
-        await met[0].say(GREETING, message(first, b"cos\nsystem\n(S'echo word'\ntR."))
+        await met[0].say(GREETING, message(FIRST, dumps("a word")))
+        await met[0].finished.wait()
+        met[0].stream.finish()
+        (bob,) = await running.over()
+        assert (bob.code, bob.error, bob.err) == (0, None, "")
+        assert bob.out == "started\na word\n"
+
+
+async def test_a_value_that_is_none_of_the_codecs_is_refused_and_its_sender_named(tmp_path: Path) -> None:
+    async with bob_meets(tmp_path, as_alice) as (running, met):
+        await met[0].say(GREETING, message(FIRST, b"cos\nsystem\n(S'echo word'\ntR."))
         (bob,) = await running.over()
         check_refused(bob, "no value")
 
