@@ -104,9 +104,9 @@ def decode(text: bytes) -> Any:
 
 
 def _judge(value: Any, levels: int) -> None:
+    if levels < 0:
+        raise Malformed("nested too deeply")
     if isinstance(value, list | dict):
-        if levels < 0:
-            raise Malformed("nested too deeply")
         for item in value.values() if isinstance(value, dict) else value:
             _judge(item, levels - 1)
     elif isinstance(value, float) or (isinstance(value, int) and abs(value) > 2**53 - 1):
@@ -256,28 +256,46 @@ def check_certificate(der: bytes, session_key: bytes) -> None:
         raise Unverified("a certificate of another key")
 
 
-EAST_ASIAN = {"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO"}
+ALIKE = {
+    **dict(zip("авекмнорстухіјѕԁгпьзһӏԛԝүѵ", "abekmhopctyxijsdrnbehlqwyv", strict=True)),
+    **dict(zip("αβεζηικμνορτυχω", "abezhikmnoptuxw", strict=True)),
+    **dict(zip("ıɪɩɑɡɢʀʏʙʜʟᴀᴄᴅᴇᴊᴋᴍɴᴏᴘꜱᴛᴜᴠᴡᴢꜰ", "iiiaggrybhlacdejkmnopstuvwzf", strict=True)),
+    **dict(zip("ロカニエタトハヘリーチオ", "口力二工夕卜八へり一千才", strict=True)),
+    **dict(zip("0153", "olse", strict=True)),
+}
+EAST_ASIAN = {"BOPOMOFO", "CJK", "HANGUL", "HIRAGANA", "IDEOGRAPHIC", "KATAKANA"}
+EVERYDAY = EAST_ASIAN | {
+    *"ARABIC ARMENIAN BENGALI CYRILLIC DEVANAGARI ETHIOPIC GEORGIAN GREEK GUJARATI GURMUKHI HEBREW KANNADA".split(),
+    *"KHMER LAO LATIN MALAYALAM MYANMAR ORIYA SINHALA TAMIL TELUGU THAANA THAI TIBETAN".split(),
+}
+INVISIBLE = {*"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"}
+INVISIBLE |= {chr(code) for code in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))}
 
 
 def check_name(value: Any) -> str:
     name: str = text(32)(value)
-    scripts = set()
-    for letter in name:
-        kind = unicodedata.category(letter)
-        if letter not in " -_.'" and kind[0] not in "LM" and kind != "Nd":
-            raise Malformed("a name with a character that is not allowed")
-        if kind[0] == "L":
-            scripts.add(unicodedata.name(letter, "?").split()[0])
-    if not name or name != name.strip() or (len(scripts) > 1 and not scripts <= EAST_ASIAN):
+    plain = unicodedata.normalize("NFKC", name)
+    if name != name.strip() or not fold(name) or INVISIBLE & {*plain}:
         raise Malformed("not a name")
+    if any(letter not in " -_.'" and unicodedata.category(letter)[0] not in "LMN" for letter in name):
+        raise Malformed("a name with a character that is not allowed")
+    marked = [letter for letter in plain if unicodedata.category(letter)[0] in "LN" and letter not in "0123456789"]
+    scripts = {re.split("[ -]", unicodedata.name(letter, "?"))[0] for letter in marked}
+    if not scripts <= EVERYDAY or (len(scripts) > 1 and not scripts <= EAST_ASIAN):
+        raise Malformed("a name of letters that could be taken for others")
     return name
 
 
 def fold(name: str) -> str:
     """Names that fold to the same text are alike."""
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold())
-    plain = "".join({"0": "o", "1": "l"}.get(letter, letter) for letter in plain if letter.isalnum())
-    return plain.replace("rn", "m").replace("vv", "w").replace("i", "l")
+    plain = "".join(ALIKE.get(letter, letter) for letter in plain)
+    letters = "".join(letter for letter in plain if letter.isalnum() or _is_vowel(letter))
+    return letters.replace("rn", "m").replace("vv", "w").replace("i", "l")
+
+
+def _is_vowel(letter: str) -> bool:
+    return unicodedata.category(letter)[0] == "M" and not unicodedata.combining(letter)
 
 
 # Section 4

@@ -11,12 +11,13 @@ import json
 import os
 import socket
 import sys
+import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.independent.ceremony import Ceremony, Session, check_words
+from tests.independent.ceremony import LEAVES, Ceremony, Session, check_words
 from tests.independent.direct import Direct
 from tests.independent.links import Depth, Ends, Event, Slot, Stream
 from tests.independent.notation import (
@@ -41,7 +42,7 @@ from tests.independent.room import Room
 
 STEP, COMPARE, JOIN = 60, 900, 3600  # seconds given to the others
 WORD = 1.5  # seconds for a word on the cause of a loss
-BEAT = 2
+BEAT, SILENCE = 2, 15
 LATER = 0.4  # the higher number dials later
 FIRST, AGAIN = 0.05, 2.5  # pauses between dialling
 GIVE_UP = 60
@@ -66,9 +67,11 @@ class Control:
     def __init__(self) -> None:
         self._in = b""
         self._asked = self._answered = 0
+        self.heard = time.monotonic()
 
     def take(self, data: bytes) -> list[bytes]:
         """What to answer."""
+        self.heard = time.monotonic()
         self._in += data
         answers = []
         while len(self._in) >= 2 and len(self._in) >= 2 + (size := int.from_bytes(self._in[:2], "big")):
@@ -97,15 +100,19 @@ class Party:
         self._ceremony, self._program, self._arguments, self._answers = ceremony, program, arguments, answers
         self._invitation = ceremony.invitation
         self._room = Room(self._invitation, self._invitation.room)
+        self._signals = Room(self._invitation, self._invitation.signals)
         self._cause: asyncio.Future[Fault] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
         self._slots: dict[int, Slot] = {}  # control links, by peer
         self._said: dict[int, Control] = {}
         self._heard: dict[int, str] = {}  # the reasons of goodbyes, by peer
+        self._files: dict[str, str] = {}  # of the program: path and SHA-256
         self._child: asyncio.subprocess.Process | None = None
         self._pipe: socket.socket | None = None
+        self._early: list[tuple[Preface, socket.socket]] = []
         self._standing: set[tuple[int, int]] = set()  # data links, by peer and epoch
         self._held: set[tuple[int, int]] = set()  # those that this party controls and has a channel for
+        self._linked = asyncio.Event()  # every control link and every data link of epoch 0 stands
         self._arrived = 0  # the program's next epoch
 
     async def run(self) -> int:
@@ -147,38 +154,47 @@ class Party:
         asyncio.get_running_loop().call_later(wait, settle) if wait else settle()
 
     async def _tell(self, fault: Fault) -> None:
-        """By LEAVE until every link stands, by goodbye on each link that does."""
-        if self._slots and all(slot.stands.done() for slot in self._slots.values()):
-            detail = "" if fault.culprit is None else str(fault.culprit)
-            self._send_child(told=fault.told, detail=detail)
-            for slot in self._slots.values():
+        """By goodbye on each link that stands, and by LEAVE until all do."""
+        detail = "" if fault.culprit is None else str(fault.culprit)
+        self._send_child(told=fault.told, detail=detail)
+        for slot in self._slots.values():
+            if slot.stands.done() and fault.told:
                 slot.stands.result().goodbye(fault.told, detail)
-            await self._finish()
-        elif fault.told in ("words", "program", "declined", "interrupted", "protocol", "error"):
+        if not self._linked.is_set() and fault.told in LEAVES:
             self._ceremony.leave(fault.told)
             with suppress(TimeoutError):
                 async with asyncio.timeout(5):
                     await self._post()
                     await self._room.posted()
+        await self._finish()
 
     async def _finish(self) -> None:
         """What was said on control links arrives: they end when the others end them too."""
         with suppress(TimeoutError, OSError):
             async with asyncio.timeout(2):
                 for slot in self._slots.values():
-                    await slot.stands.result().end()
+                    if slot.stands.done():
+                        await slot.stands.result().end()
 
     # From the invitation to the session
 
     async def _live(self) -> None:
-        self._rooms = [self._start(self._room.run())]
+        rooms = [self._start(self._room.run())]
         session = await self._meet()
         say("agreed", names=[session.name(i) for i in range(len(session.others) + 1)])
         self._start(self._watch_room())
+        rooms.append(self._start(self._signals.run()))
         await self._connect(session)
-        for task in self._rooms:  # from now on only goodbyes count
-            task.cancel()
+        self._start(self._forget_rooms(rooms))
         await self._compute(session)
+
+    async def _forget_rooms(self, rooms: list[asyncio.Task[None]]) -> None:
+        """From then on only goodbyes count, and the rendezvous is not needed any more."""
+        await self._linked.wait()
+        say("connected")
+        say("running")
+        for task in rooms:
+            task.cancel()
 
     async def _post(self) -> None:
         out, self._ceremony.out = self._ceremony.out, []
@@ -222,7 +238,9 @@ class Party:
         output, _ = await process.communicate()
         if process.returncode:
             raise Fault("the program cannot be examined", 2, "declined")
-        program: dict[str, Any] = json.loads(output.splitlines()[-1])
+        examined = json.loads(output.splitlines()[-1])
+        self._files = examined["files"]
+        program: dict[str, Any] = examined["program"]
         return program
 
     async def _compare(self) -> None:
@@ -255,19 +273,15 @@ class Party:
             self._slots[peer] = Slot(ends, CONTROL_LINK, 0, depth, self._take, self._blame)
             self._said[peer] = Control()
         self._direct = Direct(session, self._channel)
-        self._signals = Room(self._invitation, self._invitation.signals)
-        self._rooms.append(self._start(self._signals.run()))
         self._start(self._read_signals(session))
         self._start(self._direct.listen())
         for peer in session.others:
             await self._signals.post(session.seal_signal(peer, "direct", self._direct.offer))
             self._start(self._dial(peer, CONTROL_LINK, 0))
-        try:
-            async with asyncio.timeout(GIVE_UP):
-                await asyncio.gather(*(slot.stands for slot in self._slots.values()))
-        except TimeoutError as error:
-            raise Fault("no path to a party", 5, "error") from error
-        say("connected")
+        await asyncio.wait([slot.stands for slot in self._slots.values()], timeout=GIVE_UP)
+        for peer, slot in self._slots.items():
+            if not slot.stands.done():
+                raise Fault("no path to a party", 5, "path", peer)
 
     @staticmethod
     def _ends(session: Session, peer: int, incarnation: bytes) -> Ends:
@@ -282,7 +296,8 @@ class Party:
                 count[peer] += 1
                 if count[peer] > 2000:
                     raise Malformed("too many signals", culprit=peer)
-                self._direct.offered(peer, signal)
+                with suppress(Fault):  # an offer that cannot be read is passed over
+                    self._direct.offered(peer, signal)
 
     def _stands(self, peer: int, kind: int, epoch: int) -> bool:
         return self._slots[peer].stands.done() if kind == CONTROL_LINK else (peer, epoch) in self._standing
@@ -301,8 +316,10 @@ class Party:
     def _channel(self, preface: Preface, sock: socket.socket) -> None:
         if preface.kind == CONTROL_LINK:
             self._slots[preface.sender].offer(sock, preface.number)
-        elif self._pipe is None or preface.epoch > self._arrived + 1 or self._child is None:
+        elif preface.epoch > max(self._arrived - 1, 0) + 1:
             sock.close()
+        elif self._pipe is None:
+            self._early.append((preface, sock))  # the program's process is not there yet
         else:
             if self._slots[preface.sender].ends.controls:
                 self._held.add((preface.sender, preface.epoch))
@@ -325,10 +342,13 @@ class Party:
                 self._blame(Fault("the channel to a party was lost", 4, "protocol", peer), WORD)
 
     async def _beat(self, stream: Stream) -> None:
-        while not stream.link.ended:
-            stream.link.write(self._said[stream.link.ends.peer].ping())
+        peer = stream.link.ends.peer
+        while not (stream.link.ended or stream.link.heard):
+            stream.link.write(self._said[peer].ping())
             stream.flush()
             await asyncio.sleep(BEAT)
+            if time.monotonic() - self._said[peer].heard > SILENCE:
+                self._blame(Fault("a party's machine does not answer", 4, "protocol", peer))
 
     def _hear(self, peer: int, reason: str, detail: str) -> None:
         self._heard[peer] = reason
@@ -357,13 +377,16 @@ class Party:
             m=len(session.others) + 1,
             threshold=session.manifest["threshold"],
             path=str(self._program),
+            files=self._files,
             arguments=self._arguments,
             transcript=session.transcript.hex(),
             session=session.keys.session.hex(),
             certificate=session.certificate(session.me).hex(),
             certificates=[member["certificate"] for member in session.manifest["members"]],
         )
-        say("running")
+        early, self._early = self._early, []
+        for preface, sock in early:
+            self._channel(preface, sock)
         self._start(self._hear_child(session))
         code = await self._child.wait()
         if code:
@@ -391,6 +414,8 @@ class Party:
                         self._start(self._dial(peer, DATA_LINK, epoch))
                 case {"stands": [peer, epoch]}:
                     self._standing.add((peer, epoch))
+                    if all((other, 0) in self._standing for other in session.others):
+                        self._linked.set()
                 case {"failed": [peer, epoch]}:
                     self._held.discard((peer, epoch))
                 case {"heard": [peer, reason, detail]}:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import importlib.abc
 import importlib.machinery
 import importlib.metadata
 import importlib.util
 import json
 import math
 import os
-import runpy
 import socket
 import struct
 import sys
 import traceback
+import types
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -36,12 +37,14 @@ MAX_MESSAGE, MAX_UNCLAIMED, MAX_UNCLAIMED_MESSAGES = 1 << 30, 1 << 30, 1 << 20
 
 
 def examine(path: Path, m: int, arguments: list[str]) -> dict[str, Any]:
-    """The program's description, in a process of its own: it imports MPyC as the program would."""
-    files, modules = closure(path)
+    """The program's description and its files, in a process of its own: it imports MPyC as the program would."""
+    found, modules = closure(path)
+    files = {name: sha256(data).hexdigest() for name, data in found.items()}
     parts = [*_mpyc(path, m, arguments), *_packages(modules)]
-    parts += sorted((f"file {name}", sha256(data).hexdigest()) for name, data in files.items())
-    program = {"name": path.stem, "arguments": arguments, "parts": {}, "python": sys.version.split()[0]}
-    return {**program, "parts": _fold(parts, 9 * 1024 - len(encode(program)) - 2 * 96)}
+    parts += sorted((f"file {name}", value) for name, value in files.items())
+    program: dict[str, Any] = {"name": path.stem, "arguments": arguments, "parts": {}, "python": sys.version.split()[0]}
+    program["parts"] = _fold(parts, 9 * 1024 - len(encode(program)) - 2 * 96)
+    return {"program": program, "files": files}
 
 
 def closure(path: Path) -> tuple[dict[str, bytes], set[str]]:
@@ -381,6 +384,33 @@ class Codec:
         raise SystemExit(fault.code)
 
 
+class Agreed(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+    """Imports local modules from the very bytes that all have agreed on, and no others."""
+
+    def __init__(self, folder: Path, files: dict[str, str]) -> None:
+        self._folder, self._files = folder, files
+
+    def read(self, path: Path) -> bytes:
+        data = path.read_bytes()
+        if self._files.get(str(path.relative_to(self._folder))) != sha256(data).hexdigest():
+            raise ImportError(f"{path.name} is not as agreed")
+        return data
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is None or spec.origin is None or not Path(spec.origin).is_relative_to(self._folder):
+            return None
+        spec.loader = self
+        return spec
+
+    def get_source(self, name: str) -> str:
+        raise NotImplementedError
+
+    def exec_module(self, module: Any) -> None:
+        origin = Path(module.__spec__.origin)
+        exec(compile(self.read(origin), origin, "exec"), vars(module))  # noqa: S102 - what all have agreed on
+
+
 def run(descriptor: int) -> None:
     node = Node(descriptor)
     path, me, m = node.task["path"], node.task["me"], node.task["m"]
@@ -396,8 +426,13 @@ def run(descriptor: int) -> None:
     assert (runtime.pid, len(runtime.parties), runtime.options.ssl) == (me, m, False)
     mpyc.runtime.pickle = Codec(node)
     sys.path[0] = str(Path(path).parent)
+    agreed = Agreed(Path(path).parent, node.task["files"])
+    sys.meta_path.insert(0, agreed)
+    main = types.ModuleType("__main__")
+    main.__file__ = path
+    sys.modules["__main__"] = main
     try:
-        runpy.run_path(path, run_name="__main__")
+        exec(compile(agreed.read(Path(path)), path, "exec"), vars(main))  # noqa: S102 - what all have agreed on
         code: Any = 0
     except SystemExit as ending:
         code = ending.code
