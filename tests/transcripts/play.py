@@ -5,7 +5,7 @@
     carol$ comity join <link>                a section: this is typed at the prompt, and the lines below are shown
     Check      call one another              a line of text, as it must stand there
                  <words>                     a pattern of PATTERNS: the same wherever it stands, unless it VARIES
-               is it so? [y/N] «y»           typed, with Enter; «^C» is a key
+               is it so? [y/N] «y»           typed, with Enter; «^C» is a key; after a (when ...), then
     | 2 [1, 0]                               a line of the program, which may come up to EARLY lines before its place
     ...                                      any lines
 
@@ -52,6 +52,7 @@ class Line:
     typed: str | None = None
     program: bool = False
     place: int = 0  # how many lines that are not the program's stand before it
+    when: tuple[str, str] | None = None  # of what is typed: another party, and what it must see before
 
     @property
     def keys(self) -> str:
@@ -67,12 +68,12 @@ class Section:
     when: tuple[str, str] | None  # another party, and what it sees
     lines: list[Line] = field(default_factory=list)
 
-    def add(self, text: str) -> None:
+    def add(self, text: str, when: tuple[str, str] | None) -> None:
         place = sum(not line.program for line in self.lines)
         if text.startswith("| "):
             self.lines.append(Line(text[2:], program=True, place=place))
         elif found := _TYPED.fullmatch(text):
-            self.lines.append(Line(found[1].rstrip(), found[2], place=place))
+            self.lines.append(Line(found[1].rstrip(), found[2], place=place, when=when))
         else:
             self.lines.append(Line(text.rstrip(), place=place))
 
@@ -88,8 +89,9 @@ def read(text: str) -> list[Section]:
         elif found := _COMMAND.fullmatch(line):
             sections.append(Section(found[1], found[2], when))
             when = None
-        elif sections and when is None:
-            sections[-1].add(line)
+        elif sections and (line or when is None):
+            sections[-1].add(line, when)
+            when = None
     for section in sections:
         while section.lines and not section.lines[-1].text:
             section.lines.pop()
@@ -147,8 +149,11 @@ class Play:
         while not needed <= set(self._known):
             self._news.clear()
             await self._news.wait()
-        if section.when is not None:
-            other, text = self.terminals[section.when[0]], section.when[1]
+        await self.until(section.when)
+
+    async def until(self, when: tuple[str, str] | None) -> None:
+        if when is not None:
+            other, text = self.terminals[when[0]], when[1]
             await other.until(lambda: f"\n{text}\n" in other.screen)
 
     def known(self, text: str) -> str:
@@ -209,7 +214,7 @@ class _Reading:
                 return
             else:
                 seen = len(terminal.screen)
-                self._answer(line.rstrip())
+                await self._answer(line.rstrip())
                 await terminal.until(lambda: len(terminal.screen) > seen)  # noqa: B023 - awaited here
 
     @property
@@ -220,10 +225,11 @@ class _Reading:
         left = [line for line in self._talk[self._next :] if line.text != "..."]
         return not left and not self._program
 
-    def _answer(self, shown: str) -> None:
+    async def _answer(self, shown: str) -> None:
         """If it is a question that we answer, do."""
         for line in self._talk[self._next : self._next + 2]:
             if line.typed is not None and self._play.matches(line.text, shown):
+                await self._play.until(line.when)
                 self._terminal.type(self._play.known(line.keys))
             if line.text != "...":
                 return
