@@ -176,7 +176,7 @@ def _bases() -> dict[type, tuple[str, Callable[[Any], tuple[Any, ...]]]]:
     return {base: (base.__name__, parameters) for base, parameters in found.items()}
 
 
-def _made(base: type) -> Iterator[type]:
+def _made(base: Any) -> Iterator[Any]:
     for cls in base.__subclasses__():
         yield cls
         yield from _made(cls)
@@ -208,7 +208,7 @@ def extend(value: Any) -> tuple[int, Any]:
     import numpy
     from mpyc import finfields, fingroups, gfpx
 
-    cls = type(value)
+    cls: Any = type(value)
     if isinstance(value, numpy.generic):
         if value.dtype.str not in MACHINE:
             raise Uncarried(f"a number of type {value.dtype} cannot be sent")
@@ -225,13 +225,16 @@ def extend(value: Any) -> tuple[int, Any]:
     if isinstance(value, finfields.FiniteFieldElement):
         return 6, (name, value.value if isinstance(value.value, int) else _polynomial(value.value))
     assert isinstance(value, fingroups.FiniteGroupElement)
-    return 8, (name, [_coordinate(part) for part in value.value] if type(value.value) is tuple else int(value))
+    single = not isinstance(value.value, tuple)
+    return 8, (name, _coordinate(value.value) if single else [_coordinate(part) for part in value.value])
 
 
 def _coordinate(part: Any) -> Any:
-    from mpyc import gfpx
+    from mpyc import finfields, gfpx
 
-    return _polynomial(part) if isinstance(part, gfpx.Polynomial) else int(part)
+    if isinstance(part, gfpx.Polynomial):
+        return _polynomial(part)
+    return int(part.value if isinstance(part, finfields.FiniteFieldElement) else part)
 
 
 def _polynomial(value: Any) -> Any:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.independent.ceremony import Session, check_list
+from tests.independent.ceremony import check_list
 from tests.independent.notation import (
     CONTROL_LINK,
     PREFACE_SIZE,
@@ -28,6 +28,7 @@ from tests.independent.notation import (
     read_preface,
     text,
 )
+from tests.independent.session import Session
 
 GREET = 5
 STAGGER = 0.1

@@ -35,6 +35,7 @@ from tests.independent.notation import (
 MAX_DATA = 1 << 20
 ACK_AFTER = 256 << 10
 MAX_IDLE = 1024
+MAX_CHANNELS = 8
 HANDSHAKE = 20  # seconds, of a control link
 
 
@@ -284,14 +285,15 @@ class Slot:
         self, ends: Ends, kind: int, epoch: int, depth: Depth, take: Take, blame: Callable[[Fault], None]
     ) -> None:
         self.ends, self._form, self._take, self._blame = ends, (kind, epoch), take, blame
-        self._depth, self.failed = depth, lambda: None
+        self._depth = depth
+        self.failed: Callable[[], None] = lambda: None  # called when a channel was tried in vain
         self._trying: set[asyncio.Task[None]] = set()
         self.stands: asyncio.Future[Stream] = asyncio.get_running_loop().create_future()
 
     @property
     def wants(self) -> bool:
-        """Whether another channel is of use: who controls tries one at a time, the other side every one."""
-        return not self.stands.done() and not (self.ends.controls and self._trying)
+        """Whether another channel is of use: who controls tries one at a time, the other side several."""
+        return not self.stands.done() and len(self._trying) < (1 if self.ends.controls else MAX_CHANNELS)
 
     def offer(self, sock: socket.socket, number: int) -> None:
         if not self.wants:

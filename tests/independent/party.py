@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.independent.ceremony import LEAVES, Ceremony, Session, check_words
+from tests.independent.ceremony import LEAVES, Ceremony
 from tests.independent.direct import Direct
 from tests.independent.links import Depth, Ends, Event, Slot, Stream
 from tests.independent.notation import (
@@ -39,6 +39,7 @@ from tests.independent.notation import (
 )
 from tests.independent.program import ROOT
 from tests.independent.room import Room
+from tests.independent.session import Session, check_words
 
 STEP, COMPARE, JOIN = 60, 900, 3600  # seconds given to the others
 WORD = 1.5  # seconds for a word on the cause of a loss
@@ -46,6 +47,8 @@ BEAT, SILENCE = 2, 15
 LATER = 0.4  # the higher number dials later
 FIRST, AGAIN = 0.05, 2.5  # pauses between dialling
 GIVE_UP = 60
+LAST = 1  # for the last words to arrive
+MAX_MESSAGE = 33 << 10
 
 
 class Done(Fault):
@@ -74,7 +77,12 @@ class Control:
         self.heard = time.monotonic()
         self._in += data
         answers = []
-        while len(self._in) >= 2 and len(self._in) >= 2 + (size := int.from_bytes(self._in[:2], "big")):
+        while len(self._in) >= 2:
+            size = int.from_bytes(self._in[:2], "big")
+            if size > MAX_MESSAGE:
+                raise Malformed("a message above the limit")
+            if len(self._in) < 2 + size:
+                break
             message, self._in = decode(self._in[2 : 2 + size]), self._in[2 + size :]
             if isinstance(message, dict) and message.keys() == {"ping"}:
                 number = fields(message, {"ping": integer(1, 2**53 - 1)})["ping"]
@@ -96,6 +104,8 @@ class Control:
 
 
 class Party:
+    """The node: everything but the program and its data links, which are in a process of their own."""
+
     def __init__(self, ceremony: Ceremony, program: Path, arguments: list[str], answers: int) -> None:
         self._ceremony, self._program, self._arguments, self._answers = ceremony, program, arguments, answers
         self._invitation = ceremony.invitation
@@ -169,12 +179,14 @@ class Party:
         await self._finish()
 
     async def _finish(self) -> None:
-        """What was said on control links arrives: they end when the others end them too."""
+        """What was said on control links arrives: a channel that is closed with unread bytes could lose it."""
         with suppress(TimeoutError, OSError):
-            async with asyncio.timeout(2):
-                for slot in self._slots.values():
-                    if slot.stands.done():
-                        await slot.stands.result().end()
+            async with asyncio.timeout(LAST):
+                streams = [slot.stands.result() for slot in self._slots.values() if slot.stands.done()]
+                for stream in streams:
+                    await stream.end()
+                for stream in streams:
+                    await stream.closed.wait()
 
     # From the invitation to the session
 
@@ -353,9 +365,10 @@ class Party:
     def _hear(self, peer: int, reason: str, detail: str) -> None:
         self._heard[peer] = reason
         if reason != "done":
-            blamed = int(detail) if detail.isdigit() else None
-            fault = Fault(f"party {peer} said goodbye: {reason} {detail}", 4, "protocol", blamed or peer)
-            self._blame(fault, 0 if blamed is None else WORD)
+            other = reason == "protocol" and detail.isdigit()
+            blamed = int(detail) if other else peer
+            fault = Fault(f"party {peer} said goodbye: {reason} {detail}", 4, "protocol", blamed)
+            self._blame(fault, WORD if other else 0)
 
     # The program
 

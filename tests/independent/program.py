@@ -268,7 +268,7 @@ class Loop(asyncio.SelectorEventLoop):
         self._slots: dict[tuple[int, int], Slot] = {}
         self._pipes: dict[Stream, Pipe] = {}
         self._starts: Counter[int] = Counter()  # by peer
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.add_reader(node.sock, self._told)
 
     def _told(self) -> None:
@@ -295,9 +295,11 @@ class Loop(asyncio.SelectorEventLoop):
     def _slot(self, peer: int, epoch: int) -> Slot:
         if (peer, epoch) not in self._slots:
             task = self.node.task
-            keys = (bytes.fromhex(task[key]) for key in ("session", "certificate"))
-            theirs = bytes.fromhex(task["certificates"][peer])
-            ends = Ends(bytes.fromhex(task["transcript"]), self.me, peer, *keys, theirs, self._incarnation)
+            transcript, session, mine, theirs = (
+                bytes.fromhex(text)
+                for text in (task["transcript"], task["session"], task["certificate"], task["certificates"][peer])
+            )
+            ends = Ends(transcript, self.me, peer, session, mine, theirs, self._incarnation)
             slot = Slot(ends, DATA_LINK, epoch, self._depth, self._take, self._fail)
             slot.failed = lambda: self.node.send(failed=[peer, epoch])
             self._slots[peer, epoch] = slot
@@ -345,12 +347,16 @@ class Loop(asyncio.SelectorEventLoop):
         self._pipes[stream].attach(protocol)
         return self._pipes[stream], protocol
 
-    async def create_connection(self, factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
+    async def create_connection(  # type: ignore[override]
+        self, factory: Any, host: Any = None, port: Any = None, **options: Any
+    ) -> Any:
         if host is None:
             return await super().create_connection(factory, host, port, **options)
         return await self._connect(factory, int(host.removeprefix("party").partition(".")[0]))
 
-    async def create_server(self, factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
+    async def create_server(  # type: ignore[override]
+        self, factory: Any, host: Any = None, port: Any = None, **options: Any
+    ) -> Any:
         for peer in range(self.me):
             task = self.create_task(self._connect(factory, peer))
             self._tasks.add(task)

@@ -12,7 +12,7 @@ from tests.independent.notation import Fault, Invitation
 
 WELCOME, ENTRY, REFUSED, POST = 1, 2, 3, 16
 LOST = (1001, 1006, 1009, 4403, 4429)  # after these codes a member reconnects
-TRYING = 120  # seconds, once a rendezvous is lost
+FIRST, LATER = 30, 120  # seconds without any server
 MAX_BODY = 1 << 20
 
 
@@ -52,7 +52,7 @@ class Room:
     async def run(self) -> None:
         async with aiohttp.ClientSession() as client:
             while True:
-                socket = await self._connect(client, TRYING if self._incarnation else 0)
+                socket = await self._connect(client, LATER if self._incarnation else FIRST)
                 try:
                     await self._follow(socket)
                 finally:
@@ -63,7 +63,6 @@ class Room:
                 await asyncio.sleep(0.2)
 
     async def _connect(self, client: aiohttp.ClientSession, seconds: float) -> aiohttp.ClientWebSocketResponse:
-        """Who was there before tries again for a while."""
         until = asyncio.get_running_loop().time() + seconds
         while True:
             try:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from tests.independent import notation
-from tests.independent.ceremony import Ceremony, check_words, program_digest, read_envelope
+from tests.independent.ceremony import Ceremony, program_digest, read_envelope
 from tests.independent.notation import Fault, Frame, Invitation, Keys, Preface
+from tests.independent.session import check_words
 
 
 def load(name: str) -> dict[str, Any]:
