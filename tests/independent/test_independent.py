@@ -17,8 +17,9 @@ FAILS = """
 from mpyc.runtime import mpc
 mpc.run(mpc.start())
 print(mpc.run(mpc.output(mpc.input(mpc.SecInt(16)(mpc.pid)))), flush=True)
+mpc.run(mpc.transfer("all have printed"))
 assert mpc.pid != 1
-mpc.run(mpc.transfer(1))
+mpc.run(mpc.transfer("nobody gets this of everyone"))
 mpc.run(mpc.shutdown())
 """
 
