@@ -168,7 +168,8 @@ class Direct:
 
     async def _connect(self, candidates: list[tuple[str, int]]) -> socket.socket | None:
         """Attempts start one after another; the first that connects wins."""
-        tries = [asyncio.create_task(self._try(i * STAGGER, *candidate)) for i, candidate in enumerate(candidates)]
+        addresses = [address for candidate in candidates for address in await self._resolve(*candidate)]
+        tries = [asyncio.create_task(self._try(i * STAGGER, *found)) for i, found in enumerate(addresses[:16])]
         winner = None
         for done in asyncio.as_completed(tries):
             with suppress(OSError):
@@ -181,10 +182,19 @@ class Direct:
                 late.close()
         return winner
 
-    async def _try(self, delay: float, host: str, port: int) -> socket.socket:
+    async def _resolve(self, host: str, port: int) -> list[tuple[int, Any]]:
+        """Families and addresses; those of names are judged again."""
+        found = []
+        with suppress(OSError):
+            for family, _, _, _, address in await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+                with suppress(Fault, ValueError):
+                    judge(ipaddress.ip_address(address[0]))
+                    found.append((int(family), address))
+        return found[:4]
+
+    async def _try(self, delay: float, family: int, address: Any) -> socket.socket:
         await asyncio.sleep(delay)
-        family, kind, _, _, address = (await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
-        sock = socket.socket(family, kind)
+        sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setblocking(False)
         try:
             await self._loop.sock_connect(sock, address)

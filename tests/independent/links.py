@@ -106,11 +106,11 @@ class Link:
 
     def feed(self, data: bytes) -> list[Event]:
         """`data`: empty at the end of the channel."""
+        if not data:
+            self._closed = True
+            return [("lost",)]
         events: list[Event] = []
-        if data:
-            self._in.write(data)
-        else:
-            self._in.write_eof()
+        self._in.write(data)
         self._advance(events)
         return events
 
