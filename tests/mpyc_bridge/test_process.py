@@ -288,6 +288,19 @@ async def test_what_was_passed_is_counted_at_both_ends(tmp_path: Path) -> None:
         assert 10 << 20 < party.totals.peak_memory < 10 << 30
 
 
+async def test_the_memory_counted_is_the_programs_and_not_its_nodes(tmp_path: Path) -> None:
+    large = b"x" * (300 << 20)  # of this process, from which the program's is started
+    (party,) = await run(program(tmp_path, "print(1)"), 1)
+    assert party.totals.peak_memory < len(large)
+
+
+async def test_who_starts_no_runtime_has_passed_nothing_to_anybody(tmp_path: Path) -> None:
+    for party in await run(program(tmp_path, "print(1)"), 3):
+        others = [i for i in range(3) if i != party.number]
+        assert [peer["party"] for peer in party.totals.peers] == others
+        assert all(peer["bytes_sent"] == peer["messages_sent"] == 0 for peer in party.totals.peers)
+
+
 async def test_nothing_listens_and_no_descriptor_is_left(tmp_path: Path) -> None:
     source = """
         import glob, os

@@ -24,6 +24,7 @@ import socket
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any, NoReturn
 
 from comity.core.encoding import Malformed
@@ -256,10 +257,10 @@ class Child:
     def _report_totals(self, ended: float) -> None:
         usage, epochs = resource.getrusage(resource.RUSAGE_SELF), self._epochs
         began = self._began if epochs.began is None else epochs.began
-        peers = {party: dict.fromkeys(Totals.PEER, 0) for party in range(self._task.m) if party != self._task.number}
+        others = (party for party in range(self._task.m) if party != self._task.number)
+        peers = {party: {**dict.fromkeys(Totals.PEER, 0), "party": party} for party in others}
         for link in epochs.links:
             total = peers[link.peer]
-            total["party"] = link.peer
             if link.stream is not None:
                 total["bytes_sent"] += link.stream.sent
                 total["bytes_received"] += link.stream.received
@@ -271,7 +272,7 @@ class Child:
                 epochs=epochs.count,
                 program_seconds=(epochs.stopped or ended) - began,
                 cpu_seconds=usage.ru_utime + usage.ru_stime,
-                peak_memory=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+                peak_memory=_peak_memory(),
                 peers=tuple(peers.values()),
             )
         )
@@ -279,6 +280,15 @@ class Child:
 
 def _raise(code: int) -> NoReturn:
     raise Stop(code)
+
+
+def _peak_memory() -> int:
+    """Bytes. On Linux ru_maxrss goes on from the node's own, VmHWM begins with this program."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _wants_uvloop(arguments: tuple[str, ...]) -> bool:
