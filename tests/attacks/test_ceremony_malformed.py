@@ -130,7 +130,7 @@ def program(**changes: object) -> dict[str, object]:
         ({"transports": ["x" * 33]}, "HELLO: transports is not a list of at most 16 texts"),
         ({"program": []}, "HELLO has no proper program"),
         ({"program": {}}, "a program has no proper name"),
-        ({"program": program(arguments=["8"] * 33)}, "a program: arguments is not a list of at most 32 texts"),
+        ({"program": program(arguments=["8"] * 33)}, "a program: arguments has more than 32 entries"),
         ({"program": program(parts={"mpyc": 0})}, "a program lists too many parts, or too long ones"),
         ({"program": program(parts={str(i): "" for i in range(97)})}, "a program lists too many parts"),
         ({"program": program(parts={"x": "y" * 97})}, "a program lists too many parts"),
