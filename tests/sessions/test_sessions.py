@@ -155,23 +155,30 @@ async def test_a_node_that_is_killed_takes_its_program_with_it(tmp_path: Path) -
         await s.agree()
         for party in s.parties:
             await party.event("running")
-        s.parties[1].process.kill()
-        codes = await s.ends()
-        assert codes == [4, -9, 4] and "bob" in s.parties[0].error["message"]
-        async with asyncio.timeout(5):
-            while running(s.parties[1].process.pid):
-                await asyncio.sleep(0.02)
+        node = s.parties[1].process.pid
+        (program,) = (pid for pid in members(node) if pid != node)
+        watched = os.pidfd_open(program)
+        try:
+            s.parties[1].process.kill()
+            codes = await s.ends()
+            assert codes == [4, -9, 4] and "bob" in s.parties[0].error["message"]
+            gone = asyncio.Event()
+            asyncio.get_running_loop().add_reader(watched, gone.set)
+            async with asyncio.timeout(5):
+                await gone.wait()
+            asyncio.get_running_loop().remove_reader(watched)
+        finally:
+            os.close(watched)
 
 
-def running(group: int) -> list[str]:
-    """The processes of a group; those that only wait to be collected are gone."""
+def members(group: int) -> list[int]:
+    """The processes of a group."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it ended meanwhile
             pid, _, rest = path.read_text().partition(" ")
-            state, _, theirs = rest.rpartition(") ")[2].split()[:3]
-            if int(theirs) == group and state not in "ZX":
-                found.append(pid)
+            if int(rest.rpartition(") ")[2].split()[2]) == group:
+                found.append(int(pid))
     return found
 
 
