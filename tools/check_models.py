@@ -86,7 +86,9 @@ def verdicts(model: Model, output: str) -> dict[str, str]:
     labels, answers = LABEL.findall(model.text), SUMMARY.findall(output.partition("Verification summary:")[2])
     if len(labels) != len(answers):
         errors = [line for line in output.splitlines() if "rror" in line]
-        raise ValueError(f"{model.name}: {len(labels)} queries, {len(answers)} answers. {' '.join(errors[:3])}".rstrip())
+        raise ValueError(
+            f"{model.name}: {len(labels)} queries, {len(answers)} answers. {' '.join(errors[:3])}".rstrip()
+        )
     return {name: VERDICTS[kind, answer] for (kind, name), answer in zip(labels, answers, strict=True)}
 
 
