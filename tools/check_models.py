@@ -45,7 +45,7 @@ VERDICTS = {
 class Model:
     name: str
     text: str
-    says: str = ""  # of a control: what is broken
+    of: str = ""  # of a control: the model that it breaks
 
     @property
     def queries(self) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ def models() -> dict[str, Model]:
             text = text.replace(old, new)
         if name in found:
             raise ValueError(f"{name}: there are two of this name")
-        found[name] = Model(name, text, variant["says"])
+        found[name] = Model(name, text, variant["of"])
     return found
 
 
