@@ -5,7 +5,7 @@
     carol$ comity join <link>                a section: this is typed at the prompt, and the lines below are shown
     Check      call one another              a line of text, as it must stand there
                  <words>                     a pattern of PATTERNS: the same wherever it stands, unless it VARIES
-               is it so? [y/N] «y»           typed, with Enter; «^C» is a key; after a (when ...), then
+               is it so? [y/n] «y»           typed, with Enter; «^C» is a key; after a (when ...), then
     | 2 [1, 0]                               a line of the program, which may come up to EARLY lines before its place
     ...                                      any lines
 

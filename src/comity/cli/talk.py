@@ -31,7 +31,7 @@ MAX_LINE = 8192
 MAX_MARKS = 3
 """Combining marks on one letter: real scripts use up to three; a tower of them covers other lines."""
 
-_YES_NO = {"y": True, "yes": True, "n": False, "no": False, "": False}
+_YES_NO = {"y": True, "yes": True, "n": False, "no": False}
 
 
 def harmless(text: str, limit: int = MAX_LINE) -> str:
@@ -133,19 +133,21 @@ class Talk:
     # -- asking ------------------------------------------------------------------------------------------------------
 
     async def ask(self, label: str, /, *lines: str, option: str, event: str = "question", **fields: object) -> bool:
-        """Whether the answer is yes; the last of `lines` is the question, and no the default.
+        """Whether the answer is yes; the last of `lines` is the question.
 
         `option`: what would have answered it. --json shows `fields`, the question and the option as `event`.
-        What was typed before the question stood there does not count.
+        What was typed before the question stood there does not count. An empty answer is none, so neither a stray Enter
+        nor one whose first half was dropped ends a session for everybody.
         """
 
         def understand(answer: str) -> bool:
             try:
                 return _YES_NO[answer.lower()]
             except KeyError:
-                raise UsageError(f"'{harmless(answer, 40)}' is neither y nor n") from None
+                shown = f"'{harmless(answer, 40)}' is neither y nor n" if answer else "type y or n"
+                raise UsageError(shown) from None
 
-        question = _Question(label, lines, " [y/N] ", option, event, fields, secret=False)
+        question = _Question(label, lines, " [y/n] ", option, event, fields, secret=False)
         return await self._answer(question, understand)
 
     async def ask_text(
