@@ -6,7 +6,6 @@ import asyncio
 import os
 import time
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 import click
@@ -19,7 +18,7 @@ from comity.core.identity import public_key, show_fingerprint
 from comity.core.invitation import check_address
 from comity.errors import ComityError
 from comity.interfaces import Settings
-from comity.node.home import find_home
+from comity.node.home import find_home, versions
 from comity.reach.addresses import local_addresses
 from comity.rendezvous.client import Patience, WebRendezvous
 
@@ -68,11 +67,10 @@ def _identity() -> Finding:
 
 
 def _software() -> Finding:
-    lines = [f"comity {metadata.version('comity')}, mpyc {metadata.version('mpyc')}"]
+    found = versions(("comity", "mpyc", *EXTRAS))
+    lines = [", ".join(f"{name} {version}" for name, version in found.items())]
     for name, use in EXTRAS.items():
-        try:
-            lines[0] += f", {name} {metadata.version(name)}"
-        except metadata.PackageNotFoundError:
+        if name not in found:
             lines.append(f"without {name} ({use}): pip install 'comity[fast]'")
     return Finding("Software", tuple(lines))
 

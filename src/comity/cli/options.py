@@ -193,8 +193,8 @@ def take_talking(values: dict[str, Any]) -> Talking:
 
 def take_options(values: dict[str, Any], *, verbose: bool, private: dict[int, str] | None = None) -> Options:
     """Options from a command's values; what is left in `values` is the command's own. Raises UsageError."""
-    name, m, threshold = values.pop("name"), values.pop("m", 3), values.pop("threshold", None)
-    check_threshold(m, threshold)
+    name, m = values.pop("name"), values.pop("m", 3)
+    threshold = check_threshold(m, values.pop("threshold", None))
     verify = values.pop("verify")
     if verify == "contacts":
         raise UsageError("contacts are not kept yet", hint="compare words: --verify words")

@@ -46,8 +46,6 @@ def _run(command: str, talking: Talking, work: Callable[[Talk], Awaitable[int | 
         if talk is not None:
             talk.line("", "interrupted", event="interrupted", exit=INTERRUPTED)
         return INTERRUPTED
-    except ComityError as exc:
-        return _failed(command, talk, exc)
     except Exception as exc:
         return _failed(command, talk, exc)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from comity.cli.talk import Talk, harmless
-from comity.core.program import Program
+from comity.core.program import Program, short
 from comity.core.record import PHASES, Record, parse
 from comity.errors import ComityError, UsageError, VerificationError
 from comity.rendezvous.server import Server
@@ -160,8 +160,7 @@ class Troupe:
             player.error = event
         elif kind == "program" and host:
             program = Program(event["name"], tuple(event["arguments"]), {}, "")
-            digest = f"{event['digest'][:4]} {event['digest'][4:8]}"
-            lines = filter(None, (f"{program.command}, {digest}", program.private))
+            lines = filter(None, (f"{program.command}, {short(event['digest'])}", program.private))
             self._talk.line("Program", *lines, event="program", digest=event["digest"])
         elif kind == "warning" and host:
             self._talk.line("Warning", event["text"], event="warning", text=event["text"])

@@ -27,7 +27,7 @@ class Program:
 
     @property
     def short(self) -> str:
-        return f"{self.digest[:4]} {self.digest[4:8]}"
+        return short(self.digest)
 
     @property
     def command(self) -> str:
@@ -89,3 +89,8 @@ def _say(argument: Argument) -> str:
 
 def _show(value: str | None) -> str:
     return "absent" if value is None else value
+
+
+def short(digest: str) -> str:
+    """A digest as people see it."""
+    return f"{digest[:4]} {digest[4:8]}"

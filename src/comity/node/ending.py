@@ -72,9 +72,10 @@ class Ending:
         if reason == "path":
             whom = "another party" if about is None else self.names[about]
             error = PeerError(f"{name} left: no path to {whom}", hint=_HINTS["path"])
-            (self.symptom if about is None else self.cause)(
-                error, peer
-            )  # it may be us, who will find none to it either
+            if about is None:  # it may be us, who will find none to it either
+                self.symptom(error, peer)
+            else:
+                self.cause(error, peer)
             return
         if about is not None and about != peer:
             self.symptom(PeerError(f"{name} left, because of {self.names[about]}"), about)

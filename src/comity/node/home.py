@@ -15,7 +15,8 @@ import stat
 import tempfile
 import traceback
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib import metadata
@@ -213,11 +214,17 @@ def write_report(home: Home, command: str, exc: BaseException) -> Path:
     raise UsageError("no report of this bug could be written", hint="make room on the disk, and try again")
 
 
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Of these distributions; what is not installed has none."""
+    found = {}
+    for name in names:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
 def _versions() -> str:
-    found = [f"Python {platform.python_version()}, {platform.platform()}, {ssl.OPENSSL_VERSION}"]
-    for name in DISTRIBUTIONS:
-        try:
-            found.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            found.append(f"{name} absent")
-    return "\n".join(found)
+    found = versions(DISTRIBUTIONS)
+    lines = [f"Python {platform.python_version()}, {platform.platform()}, {ssl.OPENSSL_VERSION}"]
+    lines += [f"{name} {found.get(name, 'absent')}" for name in DISTRIBUTIONS]
+    return "\n".join(lines)

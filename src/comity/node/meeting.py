@@ -55,7 +55,6 @@ class Meeting:
     _position: int = 0  # in the log, of what was read last
     _names: list[str] = field(default_factory=list)
     _finished: Finished | None = None
-    _failure: asyncio.Future[None] | None = None
     _asking: asyncio.Task[None] | None = None
 
     async def hold(self) -> Finished:
@@ -124,7 +123,7 @@ class Meeting:
         for command in commands:
             match command:
                 case Post(body):
-                    await self.mailbox.post(seal(self.key, os.urandom(12), body, CONTEXT))
+                    await self._post(body)
                 case Opened(opened):
                     self._names.append(opened.name)
                     self._asking = asyncio.ensure_future(self._choose(opened))  # and read on: it may have begun
@@ -145,6 +144,9 @@ class Meeting:
                 case Finished():
                     self._finished = command
                     self.phase("agreed")
+
+    async def _post(self, body: bytes) -> None:
+        await self.mailbox.post(seal(self.key, os.urandom(12), body, CONTEXT))
 
     async def _choose(self, opened: Open) -> None:
         if self.choose is None:
@@ -203,7 +205,7 @@ class Meeting:
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
                 for body in posts:
-                    await self.mailbox.post(seal(self.key, os.urandom(12), body, CONTEXT))
+                    await self._post(body)
         except (TimeoutError, ComityError) as second:
             exc.add_note(f"the others could not be told: {second!r}")
 

@@ -17,7 +17,7 @@ class Options:
     name: str
     name_chosen: bool = False  # by the person, so it is never changed
     m: int = 3
-    threshold: int | None = None  # None: (m - 1) // 2
+    threshold: int = 1
     verify: str = "words"
     transports: tuple[str, ...] = DEFAULT_TRANSPORTS
     settings: Settings = field(default_factory=Settings)
@@ -29,7 +29,3 @@ class Options:
     allow_no_secrecy: bool = False
     include: tuple[str, ...] = ()  # patterns of files
     private: dict[int, str] = field(default_factory=dict, repr=False)  # arguments by their places
-
-    @property
-    def t(self) -> int:
-        return (self.m - 1) // 2 if self.threshold is None else self.threshold

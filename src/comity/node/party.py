@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 
 from comity.core.ceremony import Ceremony
 from comity.core.commands import Finished, Frozen
@@ -28,6 +27,7 @@ from comity.links.certificate import make_certificate
 from comity.mpyc_bridge.probe import Examined, probe
 from comity.mpyc_bridge.process import ProgramProcess
 from comity.mpyc_bridge.program import FoundProgram, builtin_names, find
+from comity.node.home import versions
 from comity.node.inviting import invite, meeting_place
 from comity.node.meeting import Meeting
 from comity.node.options import Options
@@ -39,6 +39,7 @@ from comity.node.start import check_secrecy, promise, show_program, show_session
 from comity.rendezvous.client import WebRendezvous
 
 DISTRIBUTIONS = ("comity", "mpyc", "numpy", "gmpy2", "uvloop", "cryptography", "aiohttp")
+"""On what a measurement depends."""
 INVITE_SECONDS = 3600.0
 """How long an invitation is good: people find one another within an hour, or make a new one."""
 
@@ -62,10 +63,10 @@ class Party:
         """Raises ComityError for anything but a good end."""
         options = self.options
         transports = usable_transports(options)
-        examined = await self._examine(found, options.m, options.t)
+        examined = await self._examine(found, options.m, options.threshold)
         program = examined.program
         show_program(program, found.kind == "builtin", self.person)
-        await check_secrecy(options.m, options.t, options, self.person)
+        await check_secrecy(options.m, options.threshold, options, self.person)
         if options.m == 1:
             await self._alone(found, examined, transports)
             return
@@ -77,7 +78,7 @@ class Party:
             invitation = Invitation(secret, host, addresses, options.certificate)
             invite(invitation, options.m, bool(options.rendezvous), self.person)
             self.phase("invite")
-            opened = Open(options.m, options.t, program, tuple(transports), options.name, options.verify)
+            opened = Open(options.m, options.threshold, program, tuple(transports), options.name, options.verify)
             await self._hold(rendezvous, invitation.secret, secrets, transports, found, opened, examined)
 
     # -- join --------------------------------------------------------------------------------------------------------
@@ -105,7 +106,7 @@ class Party:
         examined = await probe(found, m=m, threshold=t)
         program, record = examined.program, self.record
         record.m, record.t, record.program, record.digest = m, t, program.name, program.digest
-        record.versions = {"python": program.python, **_versions()}
+        record.versions = {"python": program.python, **versions(DISTRIBUTIONS)}
         self.phase("start")
         return examined
 
@@ -227,12 +228,3 @@ class Party:
             run = await self._with_program(pairs, secrets, certificate, next(iter(transports.values())))
             self.person.line("Running", "alone", event="running")
             await run.alone()
-
-
-def _versions() -> dict[str, str]:
-    """Of what a measurement depends on; what is not installed has none."""
-    found = {}
-    for name in DISTRIBUTIONS:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found

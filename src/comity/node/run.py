@@ -18,7 +18,7 @@ from comity.interfaces import Channel, PartyId, Rendezvous, Transport
 from comity.links.control import ControlLink
 from comity.links.link import Goodbye
 from comity.links.pairing import Pairing
-from comity.mpyc_bridge.control import Fault, Linked, Running, Totals, Unagreed, Wants
+from comity.mpyc_bridge.control import Fault, Linked, Totals, Unagreed, Wants
 from comity.mpyc_bridge.process import Ended, ProgramProcess
 from comity.node.channels import Channels, Slot
 from comity.node.ending import Ending
@@ -297,10 +297,8 @@ class Run:
             match event:
                 case Wants(epoch, peers):
                     self._want(epoch, peers)
-                case Linked(party, epoch, round_trip):
-                    self._linked(party, epoch, round_trip)
-                case Running():
-                    pass
+                case Linked(party, epoch):
+                    self._linked(party, epoch)
                 case Unagreed(label):
                     text = f"{label} is read but not agreed on: --include {label}"
                     self.person.line("Warning", text, event="warning", text=text)
@@ -326,7 +324,7 @@ class Run:
             if epoch > 0:
                 self._start(self._fill(self._channels, slot))
 
-    def _linked(self, party: PartyId, epoch: int, round_trip: float | None) -> None:
+    def _linked(self, party: PartyId, epoch: int) -> None:
         if self._channels is not None:
             self._channels.filled(Slot(party, preface.DATA, epoch))
         if epoch == 0:
