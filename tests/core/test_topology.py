@@ -259,6 +259,9 @@ def test_a_topology_of_too_many_machines_is_refused() -> None:
     hosts = "".join(f"[hosts.h{i}]\nregion = 'here'\n" for i in range(1001))
     with pytest.raises(UsageError, match="more than 1000 machines"):
         parse(f"[rtt]\nhere = [1]\n{hosts}", "x")
+    hosts = "".join(f"[hosts.h{i}]\nsite = 'home'\n" for i in range(28))
+    with pytest.raises(UsageError, match="line 7, sites.home: more than 28 hosts"):
+        parse(SMALL + hosts, "x")
 
 
 def test_the_docstring_shows_a_topology_that_can_be_read() -> None:

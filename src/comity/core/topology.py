@@ -58,6 +58,8 @@ MOST_REGIONS = 64
 MOST_MACHINES = 1000
 MOST_POOL = 8
 MOST_NATS = 2
+MOST_IN_SITE = 28
+"""Hosts: what half a /26 has room for."""
 MOST_MS = 60_000.0
 RESERVED = ("localhost", "mirror")
 """Names of what a lab has by itself."""
@@ -324,6 +326,8 @@ def _check(topology: Topology, source: Source) -> None:
         source.fail(("hosts",), "there is none")
     for site in topology.sites:
         inside = {host.name: host for host in topology.inside(site)}
+        if len(inside) > MOST_IN_SITE:
+            source.fail(("sites", site.name), f"more than {MOST_IN_SITE} hosts")
         ports = Counter(forward.port for forward in site.forwards)
         for forward in site.forwards:
             where = ("sites", site.name, "forwards")
