@@ -70,7 +70,7 @@ class Party:
         transports: tuple[str, ...],
     ) -> None:
         self.room, self.name, self.secrets = room, name, secrets
-        self.ceremony = Ceremony(secrets, certificate(secrets.session), name, transports, verify, host)
+        self.ceremony = room.ceremony(secrets, certificate(secrets.session), name, transports, verify, host)
         self.choose: Callable[[Open], tuple[Program, str]] | None = lambda _: (program, "")
         self.inbox = [passed for body in room.bodies for passed in room.rendezvous(body, self)]
         self.outbox: list[bytes] = []
@@ -167,18 +167,30 @@ class Party:
 class Room:
     """A room at the rendezvous, and who is in it. `session` makes every party's fresh keys others."""
 
-    def __init__(self, session: int = 0, rendezvous: Callable[[bytes, Party], Iterable[bytes]] = honest) -> None:
+    def __init__(
+        self,
+        session: int = 0,
+        rendezvous: Callable[[bytes, Party], Iterable[bytes]] = honest,
+        ceremony: type[Ceremony] = Ceremony,
+    ) -> None:
         self.key = room_key(digest("room", bytes([session]))[:16])
-        self.number, self.rendezvous = session, rendezvous
+        self.number, self.rendezvous, self.ceremony = session, rendezvous, ceremony
         self.parties: list[Party] = []
         self.bodies: list[bytes] = []  # the log, sealed
         self._names: dict[bytes, str] = {}
         self._host = b""
 
     def host(
-        self, name: str, m: int, *, threshold: int | None = None, program: Program = SANTA, verify: str = "words"
+        self,
+        name: str,
+        m: int,
+        *,
+        threshold: int | None = None,
+        program: Program = SANTA,
+        verify: str = "words",
+        secrets: Secrets | None = None,
     ) -> Party:
-        secrets = secrets_of(name, self.number)
+        secrets = secrets or secrets_of(name, self.number)
         self._host = fingerprint(public_key(secrets.identity))
         t = (m - 1) // 2 if threshold is None else threshold
         opened = Open(m, t, program, TRANSPORTS, name, verify)
@@ -193,10 +205,10 @@ class Room:
         verify: str = "words",
         transports: tuple[str, ...] = TRANSPORTS,
         secrets: Secrets | None = None,
-        host: Party | None = None,
+        host: Party | bytes | None = None,
     ) -> Party:
-        """A joiner, whose invitation names the host of this room, or another one."""
-        invited_by = self._host if host is None else fingerprint(host.key)
+        """A joiner, whose invitation names the host of this room, or another one (a party, or its identity)."""
+        invited_by = self._host if host is None else fingerprint(host if isinstance(host, bytes) else host.key)
         keys = secrets or secrets_of(name, self.number)
         return self._enter(Party(self, name, keys, invited_by, program=program, verify=verify, transports=transports))
 
