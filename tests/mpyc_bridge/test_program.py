@@ -34,12 +34,14 @@ def test_a_module_is_named_as_it_stands() -> None:
 @pytest.mark.parametrize(
     ("target", "module", "message", "hint"),
     [
-        ("secretsants", False, "there is no program 'secretsants'", "did you mean secretsanta"),
-        ("sums.py", False, "there is no file 'sums.py'", "did you mean sum"),
+        ("secretsants", False, "there is no program 'secretsants'", "did you mean secretsanta?"),
+        ("sums.py", False, "there is no file 'sums.py'", "did you mean sum?"),
         ("auction", False, "there is no program 'auction'", "the file here is auction.py"),
         ("zzz", False, "there is no program 'zzz'", "built in: secretsanta, sort, sum;"),
-        (".", False, "there is no program '.'", "built in"),
-        ("folder.py", False, "there is no file 'folder.py'", "built in"),
+        (".", False, "'.' is a folder", "name the .py file in it"),
+        ("folder.py", False, "'folder.py' is a folder", "name the .py file in it"),
+        ("package", False, "'package' is a folder", "to run it as a module, from the folder above: -m package"),
+        ("notes.txt", False, "'notes.txt' is no .py file", "a program's file ends in .py"),
         ("a-b", True, "'a-b' is no module name", "a file is named without -m"),
         ("a..b", True, "'a..b' is no module name", "a file is named without -m"),
         ("a.py", False, "there is no file", "built in"),
@@ -51,6 +53,9 @@ def test_what_is_not_there_is_named_with_what_is(
     here: Path, target: str, module: bool, message: str, hint: str
 ) -> None:
     (here / "folder.py").mkdir()
+    (here / "package").mkdir()
+    (here / "package/__main__.py").touch()
+    (here / "notes.txt").touch()
     for name in ("bad\x1b[31m.py", "b" * 100 + ".py"):
         (here / name).touch()
     with pytest.raises(UsageError) as caught:

@@ -12,13 +12,13 @@ from comity.cli.talk import Talk
 from comity.cli.troupe import Troupe
 
 
-@click.command(context_settings=shared.PROGRAM_LAST)
+@click.command(short_help="Try a program with all parties on this machine.", context_settings=shared.PROGRAM_LAST)
 @shared.sized
 @click.option("--transport", "transports", multiple=True, metavar="NAME", help="As in comity host.")
 @shared.filled
 @shared.talking
 @shared.module
-@click.argument("program")
+@shared.program()
 @shared.arguments
 def demo(program: str, arguments: tuple[str, ...], module: bool, **values: Any) -> None:
     """Try PROGRAM with all parties on this machine.
@@ -30,7 +30,7 @@ def demo(program: str, arguments: tuple[str, ...], module: bool, **values: Any) 
 
     async def work(talk: Talk) -> int:
         places = shared.private_places(values["private"])
-        found = shared.find_program(program, arguments, module, values["private"], values["include"])
+        found = shared.find_program(talk, program, arguments, module, values["private"], values["include"])
         named = ("-m", program) if module else (found.target if found.kind == "file" else program,)
         options = [option for pattern in found.include for option in ("--include", pattern)]
         for place, source in places.items():

@@ -13,12 +13,12 @@ from comity.cli.talk import Talk, harmless
 from comity.mpyc_bridge.probe import Examined, probe
 
 
-@click.command(context_settings=shared.PROGRAM_LAST)
+@click.command(short_help="Print what the parties would agree on.", context_settings=shared.PROGRAM_LAST)
 @shared.sized
 @shared.filled
-@shared.talking
+@shared.json
 @shared.module
-@click.argument("program")
+@shared.program()
 @shared.arguments
 def digest(program: str, arguments: tuple[str, ...], module: bool, **values: Any) -> None:
     """Print the digest of PROGRAM with its arguments, and all that goes into it.
@@ -29,7 +29,7 @@ def digest(program: str, arguments: tuple[str, ...], module: bool, **values: Any
 
     async def work(talk: Talk) -> None:
         m, threshold = values["m"], shared.check_threshold(values["m"], values["threshold"])
-        found = shared.find_program(program, arguments, module, values["private"], values["include"])
+        found = shared.find_program(talk, program, arguments, module, values["private"], values["include"])
         examined = await probe(found, m=m, threshold=threshold)
         click.echo(as_json(examined) if talk.json else as_text(examined))
 

@@ -34,9 +34,10 @@ class Finding:
     fine: bool = True
 
 
-@click.command()
+@click.command(short_help="Say what works on this machine.")
 @click.option("--rendezvous", multiple=True, metavar="URL", help="Also try this rendezvous; repeat it.")
-@shared.talking
+@shared.json
+@shared.quiet
 def doctor(rendezvous: tuple[str, ...], **values: Any) -> None:
     """Say what works on this machine, and what to do about the rest."""
     talking = shared.take_talking(values)
@@ -93,15 +94,14 @@ def _network() -> Finding:
 
 
 def _transports() -> list[Finding]:
+    """All that a session can use."""
     found = transports.find()
     findings = []
     for name, kind in found.kinds.items():
-        why = kind(Settings()).missing()
-        traits = kind.traits
-        if why is None and traits.layer == "process":
-            why = "it connects parties inside one process, for tests"
-        text = f"ok; needs {traits.privileges}" if why is None else f"no: {why}"
-        findings.append(Finding(name, (text,)))
+        if kind.traits.layer != "process":  # for tests inside one process
+            why = kind(Settings()).missing()
+            text = f"ok; needs {kind.traits.privileges}" if why is None else f"no: {why}"
+            findings.append(Finding(name, (text,)))
     return findings + [Finding(name, (f"no: {reason}",)) for name, reason in found.broken.items()]
 
 

@@ -12,7 +12,7 @@ from comity.cli.running import run
 from comity.cli.talk import Talk
 
 
-@click.command(context_settings=shared.PROGRAM_LAST)
+@click.command(short_help="Open a session and invite the others.", context_settings=shared.PROGRAM_LAST)
 @shared.sized
 @click.option(
     "--rendezvous",
@@ -24,7 +24,7 @@ from comity.cli.talk import Talk
 @shared.taking_part
 @shared.filled
 @shared.module
-@click.argument("program")
+@shared.program()
 @shared.arguments
 def host(program: str, arguments: tuple[str, ...], module: bool, **values: Any) -> None:
     """Open a session for PROGRAM and invite the others.
@@ -36,7 +36,7 @@ def host(program: str, arguments: tuple[str, ...], module: bool, **values: Any) 
 
     async def work(talk: Talk) -> None:
         texts = values.pop("private")
-        found = shared.find_program(program, arguments, module, texts, values["include"])
+        found = shared.find_program(talk, program, arguments, module, texts, values["include"])
         options = shared.take_options(values, verbose=talking.verbose)
         found = shared.fill(found, await shared.take_private(talk, texts))
         await take_part(talk, options, lambda party: party.host(found))

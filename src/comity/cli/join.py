@@ -15,12 +15,12 @@ from comity.core import invitation
 ASK = "-"
 
 
-@click.command(context_settings=shared.PROGRAM_LAST)
+@click.command(short_help="Take part in a session, by its invitation.", context_settings=shared.PROGRAM_LAST)
 @shared.taking_part
 @shared.filled
 @shared.module
 @click.argument("invited", metavar="[INVITATION]", default=ASK)
-@click.argument("program", required=False)
+@shared.program(required=False)
 @shared.arguments
 def join(invited: str, program: str | None, arguments: tuple[str, ...], module: bool, **values: Any) -> None:
     """Join the session of INVITATION; without it, or with -, you are asked for it.
@@ -34,7 +34,7 @@ def join(invited: str, program: str | None, arguments: tuple[str, ...], module: 
         texts = values.pop("private")
         found = None
         if program is not None:
-            found = shared.find_program(program, arguments, module, texts, values["include"])
+            found = shared.find_program(talk, program, arguments, module, texts, values["include"])
         if invited == ASK:
             link = await talk.ask_text("Invitation", option="the argument INVITATION", check=invitation.parse)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 
@@ -9,7 +10,7 @@ import click
 
 from comity.errors import UsageError
 
-NAMES = ("host", "join", "demo", "digest", "doctor", "serve")
+NAMES = ("host", "join", "demo", "digest", "doctor", "serve", "completion")
 """One module of this folder each, which offers a command of its name."""
 
 
@@ -25,11 +26,27 @@ class Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(f"comity.cli.{cmd_name}"), cmd_name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in NAMES and not name.startswith("-") and not ctx.resilient_parsing:
+            close = difflib.get_close_matches(name, NAMES, n=1)
+            there = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(NAMES)}"
+            ctx.fail(f"There is no command {name[:40]!r}. {there}")
+        return super().resolve_command(ctx, args)
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="comity")
-def commands() -> None:
-    """Secure sessions for strangers who compute together with MPyC."""
+@click.pass_context
+def commands(ctx: click.Context) -> None:
+    """Secure sessions for strangers who compute together with MPyC.
+
+    To try it: comity demo secretsanta 8
+    """
+    if ctx.invoked_subcommand is None:  # a question, to which this is the answer: nothing has failed
+        click.echo(ctx.get_help())
 
 
 def main() -> None:
@@ -41,18 +58,27 @@ def main() -> None:
     except click.ClickException as exc:
         from comity.cli.talk import Talk
 
-        context = getattr(exc, "ctx", None)
-        path = context.command_path if context is not None else "comity"
-        said = _our_way(exc.format_message(), f"{path} --help")
+        said = _our_way(exc.format_message(), f"{_command(exc)} --help")
         Talk(as_json="--json" in sys.argv).error(said)
         sys.exit(said.exit_code)
 
 
+def _command(exc: click.ClickException) -> str:
+    """What was called; click does not always say so."""
+    context = getattr(exc, "ctx", None)
+    if context is not None:
+        return str(context.command_path)
+    return f"comity {sys.argv[1]}" if sys.argv[1:] and sys.argv[1] in NAMES else "comity"
+
+
 def _our_way(text: str, hint: str) -> UsageError:
     """Click's words as one of our errors: lower case, no full stop, a second sentence as a hint."""
-    first, *more = (part.strip(" .()") for part in text.replace("\n", " ").split(". "))
-    return UsageError(_lower(first), hint=(*map(_lower, more), hint))
+    first, *more = (_lower(part.strip(" .")) for part in text.replace("\n", " ").split(". "))
+    return UsageError(first, hint=(*more, hint))
 
 
 def _lower(text: str) -> str:
+    """A sentence of its own in parentheses stands better without them."""
+    if text.startswith("(") and text.endswith(")"):
+        text = text[1:-1].strip(" .")
     return text[:1].lower() + text[1:]

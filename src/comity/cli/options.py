@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
+from comity.cli.misplaced import remark
 from comity.core.identity import check_name
 from comity.core.invitation import check_address
 from comity.core.limits import MAX_PARTIES, MAX_PRIVATE
@@ -16,7 +18,7 @@ from comity.core.messages import VERIFY
 from comity.errors import UsageError
 from comity.interfaces import Settings
 from comity.mpyc_bridge.private import check_private
-from comity.mpyc_bridge.program import FoundProgram, find
+from comity.mpyc_bridge.program import FoundProgram, builtin_names, find
 from comity.node.home import default_name
 from comity.node.options import DEFAULT_TRANSPORTS, GIVE_UP_SECONDS, Options
 
@@ -33,11 +35,33 @@ PROGRAM_LAST = {"allow_interspersed_args": False, "help_option_names": ["-h", "-
 class Talking:
     """How a command talks and asks: the arguments of cli.talk.Talk."""
 
-    as_json: bool
-    quiet: bool
-    verbose: bool
-    no_input: bool
-    answers: int | None
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    no_input: bool = False
+    answers: int | None = None
+
+
+class Number(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
+    """A number within bounds, which the option's help gives in words: click would show 1<=x<=64."""
+
+    name = "number"
+
+    def __init__(self, low: float, high: float, kind: type[int] | type[float] = int) -> None:
+        self.low, self.high, self.kind = low, high, kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = self.kind(value)
+        except ValueError:
+            number = self.low - 1
+        if not self.low <= number <= self.high:
+            self.fail(
+                f"{str(value)[:40]!r} is no {'whole ' * (self.kind is int)}number from {self.low:g} to {self.high:g}",
+                param,
+                ctx,
+            )
+        return number
 
 
 def _all(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
@@ -49,11 +73,14 @@ def _all(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
     return apply
 
 
+json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stderr instead of text.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="Only errors and questions.")
+
 talking = _all(
-    click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stderr instead of text."),
+    json,
     click.option("--answers", type=int, metavar="FD", help="Read answers from this descriptor, a line each."),
     click.option("--no-input", is_flag=True, help="Never ask: a question becomes an error."),
-    click.option("-q", "--quiet", is_flag=True, help="Only errors and questions."),
+    quiet,
     click.option("-v", "--verbose", is_flag=True, help="More detail, and MPyC's own log, on stderr."),
 )
 
@@ -62,18 +89,17 @@ sized = _all(
         "-n",
         "--parties",
         "m",
-        type=click.IntRange(1, MAX_PARTIES),
+        type=Number(1, MAX_PARTIES),
         default=3,
-        show_default=True,
         metavar="N",
-        help="How many take part, you among them.",
+        help=f"How many parties there are, 1 to {MAX_PARTIES}.  [default: 3]",
     ),
     click.option(
         "-t",
         "--threshold",
-        type=click.IntRange(0),
+        type=Number(0, MAX_PARTIES),
         metavar="T",
-        help="Any T of them together learn nothing but the result.  [default: (N-1)/2]",
+        help="Any T of them together learn nothing but the result.  [default: the most, just under N/2]",
     ),
 )
 
@@ -91,7 +117,9 @@ taking_part = _all(
     click.option(
         "--transport", "transports", multiple=True, metavar="NAME", help="How to reach the others.  [default: direct]"
     ),
-    click.option("--listen", type=click.IntRange(0, 65535), default=0, metavar="PORT", help="A fixed TCP port."),
+    click.option(
+        "--listen", type=Number(0, 65535), default=0, metavar="PORT", help="Listen on this TCP port.  [default: any]"
+    ),
     click.option(
         "--advertise",
         multiple=True,
@@ -101,11 +129,10 @@ taking_part = _all(
     secrecy,
     click.option(
         "--give-up",
-        type=click.FloatRange(1, 86400),
+        type=Number(1, 86400, float),
         default=GIVE_UP_SECONDS,
-        show_default=True,
         metavar="SECONDS",
-        help="How long to try to reach a party.",
+        help=f"How long to try to reach a party.  [default: {GIVE_UP_SECONDS:g}]",
     ),
     click.option(
         "--record",
@@ -135,6 +162,16 @@ module = click.option("-m", "--module", is_flag=True, help="PROGRAM is the name 
 arguments = click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 
 
+def _programs(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+    """What a shell offers in place of PROGRAM."""
+    names = [CompletionItem(name) for name in builtin_names() if name.startswith(begun)]
+    return [*names, CompletionItem(begun, type="file")]
+
+
+def program(*, required: bool = True) -> Callable[[Command], Command]:
+    return click.argument("program", required=required, shell_complete=_programs)
+
+
 def private_places(texts: Iterable[str]) -> dict[int, str]:
     """Where each private argument comes from, by its place. Raises UsageError."""
     found: dict[int, str] = {}
@@ -151,11 +188,18 @@ def private_places(texts: Iterable[str]) -> dict[int, str]:
 
 
 def find_program(
-    program: str, arguments: tuple[str, ...], module: bool, private: Iterable[str], include: tuple[str, ...]
+    talk: Talk, program: str, arguments: tuple[str, ...], module: bool, private: Iterable[str], include: tuple[str, ...]
 ) -> FoundProgram:
-    """What is to be run, before anything is asked: its private arguments are still empty. Raises UsageError."""
+    """What is to be run, before anything is asked: its private arguments are still empty. Raises UsageError.
+
+    Remarks on arguments that may have been meant for us.
+    """
     holes = dict.fromkeys(private_places(private), "")
-    return find(program, arguments, module=module, private=holes, include=include)
+    found = find(program, arguments, module=module, private=holes, include=include)
+    text = remark(click.get_current_context(), found, arguments)
+    if text:
+        talk.line("Note", text, event="note", text=text)
+    return found
 
 
 def fill(found: FoundProgram, private: dict[int, str]) -> FoundProgram:
@@ -188,7 +232,8 @@ def _read_private(place: int, source: str) -> str:
 
 
 def take_talking(values: dict[str, Any]) -> Talking:
-    return Talking(**{field.name: values.pop(field.name) for field in fields(Talking)})
+    """From a command's values: what the command has no option for stays as it is."""
+    return Talking(**{field.name: values.pop(field.name) for field in fields(Talking) if field.name in values})
 
 
 def take_options(values: dict[str, Any], *, verbose: bool, private: dict[int, str] | None = None) -> Options:

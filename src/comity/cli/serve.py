@@ -31,7 +31,7 @@ SPARE_DESCRIPTORS = 64
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(short_help="Run a rendezvous, where parties meet.")
 @click.option(
     "--listen",
     multiple=True,
@@ -55,13 +55,22 @@ def serve(listen: tuple[str, ...], certificate: Path | None, key: Path | None, a
         addresses = [parse_listen(text) for text in listen]
         async with Server(addresses, limits=Limits(connections=_connections()), tls=tls) as server:
             found = urls(server.scheme, server.addresses, local_addresses())
-            lines = (*found, f"certificate SHA-256 {digest}") if digest else found
+            lines = [*found, *([f"certificate SHA-256 {digest}"] if digest else []), *_next(found, digest)]
             talk.line("Serving", *lines, event="serving", addresses=found, port=server.port, certificate=digest)
             with _stopped() as stopped:
                 await stopped.wait()
         talk.line("Stopped", event="stopped")
 
     run("serve", Talking(as_json, quiet, verbose=False, no_input=True, answers=None), work)
+
+
+def _next(addresses: tuple[str, ...], digest: str) -> tuple[str, ...]:
+    """What to tell people; the first address is the one that most of them can reach."""
+    pinned = f" --certificate {digest}" if digest else ""
+    return (
+        "whoever hosts says where to meet, the others need the invitation alone:",
+        f"  comity host --rendezvous {addresses[0]}{pinned} PROGRAM",
+    )
 
 
 def _tls(certificate: Path | None, key: Path | None) -> tuple[ssl.SSLContext | None, str]:

@@ -61,7 +61,13 @@ def _locate(target: str, module: bool) -> tuple[Literal["builtin", "file", "modu
     if target in builtin_names():
         return "builtin", str(_DEMOS / f"{target}.py"), target
     path = Path(target)
+    if path.is_dir():
+        raise UsageError(f"{target!r} is a folder", hint=_inside(path))
     if path.suffix != ".py":
+        if path.is_file():
+            raise UsageError(
+                f"{target!r} is no .py file", hint="a program's file ends in .py: name that one, or rename it"
+            )
         raise UsageError(f"there is no program {target!r}", hint=_nearest(target))
     if not path.is_file():
         raise UsageError(f"there is no file {target!r}", hint=_nearest(path.stem))
@@ -87,4 +93,11 @@ def _nearest(name: str) -> tuple[str, ...]:
         return ("options stand in front of everything else", names)
     if Path(f"{name}.py").is_file():
         return (f"the file here is {name}.py", names)
-    return (f"did you mean {close[0]}", names) if close else (names,)
+    return (f"did you mean {close[0]}?", names) if close else (names,)
+
+
+def _inside(folder: Path) -> str:
+    """What to name in place of a folder."""
+    if (folder / "__main__.py").is_file() and folder.name.isidentifier():
+        return f"to run it as a module, from the folder above: -m {folder.name}"
+    return "name the .py file in it that is to run"

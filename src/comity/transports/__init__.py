@@ -70,7 +70,8 @@ def make(name: str, settings: Settings) -> Transport:
     found = find()
     if name not in found.kinds:
         why = f": {found.broken[name]}" if name in found.broken else ""
-        raise UsageError(f"there is no transport {name[:40]!r}{why}", hint=f"there are: {', '.join(found.kinds)}")
+        useful = [other for other, kind in found.kinds.items() if kind.traits.layer != "process"]
+        raise UsageError(f"there is no transport {name[:40]!r}{why}", hint=f"there are: {', '.join(useful)}")
     transport = found.kinds[name](settings)
     reason = transport.missing()
     if reason:
