@@ -288,7 +288,7 @@ class Party:
         self._start(self._read_signals(session))
         self._start(self._direct.listen())
         for peer in session.others:
-            await self._signals.post(session.seal_signal(peer, "direct", self._direct.offer))
+            await self._signals.post(session.seal_signal(peer, "direct", 1, self._direct.offer))
             self._start(self._dial(peer, CONTROL_LINK, 0))
         await asyncio.wait([slot.stands for slot in self._slots.values()], timeout=GIVE_UP)
         for peer, slot in self._slots.items():
@@ -301,10 +301,13 @@ class Party:
         return Ends(session.transcript, session.me, peer, session.keys.session, *certificates, incarnation)
 
     async def _read_signals(self, session: Session) -> None:
-        count = dict.fromkeys(session.others, 0)
+        count, newest = dict.fromkeys(session.others, 0), dict.fromkeys(session.others, 0)
         async for body in self._signals:
             if (opened := session.open_signal(body, "direct")) is not None:
-                peer, signal = opened
+                peer, number, signal = opened
+                if number <= newest[peer]:
+                    continue
+                newest[peer] = number
                 count[peer] += 1
                 if count[peer] > 2000:
                     raise Malformed("too many signals", culprit=peer)

@@ -59,14 +59,14 @@ class Session:
         theirs = bytes.fromhex(self.manifest["members"][party]["exchange_key"])
         return derive(self.keys.shared(theirs), self.transcript, label)
 
-    def seal_signal(self, to: int, transport: str, signal: bytes) -> bytes:
+    def seal_signal(self, to: int, transport: str, number: int, signal: bytes) -> bytes:
         context = digest("signal", bytes([self.me, to]), transport.encode())
-        box = seal(self.pair_key(to, "signals"), signal, context)
+        box = seal(self.pair_key(to, "signals"), number.to_bytes(8, "big") + signal, context)
         value = {"from": self.me, "to": to, "transport": transport, "box": box.hex()}
         return seal(derive(self.transcript, b"", "signals"), encode(value), b"")
 
-    def open_signal(self, sealed: bytes, transport: str) -> tuple[int, bytes] | None:
-        """Who says what to this party; None for whatever does not open or is for another one."""
+    def open_signal(self, sealed: bytes, transport: str) -> tuple[int, int, bytes] | None:
+        """Who says what to this party, and the number of it; None for whatever does not open or is for another one."""
         try:
             value = fields(
                 decode(unseal(derive(self.transcript, b"", "signals"), sealed, b"")),
@@ -78,7 +78,8 @@ class Session:
             signal = unseal(self.pair_key(value["from"], "signals"), value["box"], context)
         except Fault:
             return None
-        return (value["from"], signal) if len(signal) <= 16 << 10 else None
+        number, signal = int.from_bytes(signal[:8], "big"), signal[8:]
+        return (value["from"], number, signal) if len(signal) <= 16 << 10 else None
 
 
 @cache

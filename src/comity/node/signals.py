@@ -1,10 +1,11 @@
 """Signals: addressed messages between the nodes of two parties, over a room that only this session knows.
 
 The room is found by the invitation's secret and its key comes from T, which whoever holds the invitation and read the
-ceremony knows. What protects a signal is the seal of its pair: nobody else reads, changes or forges it.
+ceremony knows. What protects a signal is the seal of its pair: nobody else reads, changes or forges it. Its number
+keeps others from repeating it: of what one party sends to another, each counts only if it is newer than all before.
 
     room body = seal(room key, {"from", "to", "transport", "box"})
-    box       = seal(pair key, signal; from, to, transport)
+    box       = seal(pair key, number 8 | signal; from, to, transport)
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from comity.core.limits import MAX_PARTIES, MAX_SIGNAL, MAX_SIGNALS
 from comity.core.sealing import room_name, seal, unseal
 from comity.errors import PeerError, UsageError, VerificationError
 from comity.interfaces import Mailbox, PartyId, Rendezvous
+
+
+NUMBER = 8
+"""Bytes of a signal's number, counted from 1 for each receiver."""
 
 
 def _context(sender: int, to: int, transport: str) -> bytes:
@@ -38,6 +43,8 @@ class SignalRoom:
         self._mailbox, self._key, self._me, self._pair_keys = mailbox, key, me, pair_keys
         self._queues: dict[str, asyncio.Queue[tuple[PartyId, bytes]]] = {}
         self._counts = dict.fromkeys(pair_keys, 0)
+        self._sent = dict.fromkeys(pair_keys, 0)  # the number of my last one to each
+        self._heard = dict.fromkeys(pair_keys, 0)  # and of the newest one of each to me
 
     @classmethod
     @asynccontextmanager
@@ -63,10 +70,14 @@ class SignalRoom:
         if to != self._me or sender not in self._pair_keys:
             return
         signal = unseal(self._pair_keys[sender], box, _context(sender, to, transport))
+        number = int.from_bytes(signal[:NUMBER])
+        if number <= self._heard[sender]:
+            return  # repeated by somebody, who is not to be taken for its sender
+        self._heard[sender] = number
         self._counts[sender] += 1
         if self._counts[sender] > MAX_SIGNALS:
             raise PeerError(f"party {sender} floods the session with signals")
-        self._queue(transport).put_nowait((sender, signal))
+        self._queue(transport).put_nowait((sender, signal[NUMBER:]))
 
     def _queue(self, transport: str) -> asyncio.Queue[tuple[PartyId, bytes]]:
         return self._queues.setdefault(transport, asyncio.Queue())
@@ -74,7 +85,9 @@ class SignalRoom:
     async def _send(self, transport: str, to: PartyId, body: bytes) -> None:
         if len(body) > MAX_SIGNAL:
             raise UsageError(f"a signal of {len(body)} bytes, {MAX_SIGNAL} are allowed")
-        box = seal(self._pair_keys[to], os.urandom(12), body, _context(self._me, to, transport))
+        self._sent[to] += 1
+        numbered = self._sent[to].to_bytes(NUMBER) + body
+        box = seal(self._pair_keys[to], os.urandom(12), numbered, _context(self._me, to, transport))
         value = {"from": self._me, "to": to, "transport": transport, "box": box.hex()}
         await self._mailbox.post(seal(self._key, os.urandom(12), encode(value)))
 
