@@ -22,7 +22,6 @@ from comity.core.sealing import room_name, seal, unseal
 from comity.errors import PeerError, UsageError, VerificationError
 from comity.interfaces import Mailbox, PartyId, Rendezvous
 
-
 NUMBER = 8
 """Bytes of a signal's number, counted from 1 for each receiver."""
 
