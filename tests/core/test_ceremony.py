@@ -309,6 +309,7 @@ def test_who_leaves_after_the_roster_ends_it_for_all(reason: str) -> None:
         ended(party, kind, "carol")
         assert party.error and party.error.exit_code == (4 if kind is PeerError else 3)
         assert "this invitation is spent: start again with a new one" in party.error.hints
+        assert ("the terminal there shows which" in party.error.hints) == (reason == "error")
 
 
 def test_the_host_who_leaves_ends_it_for_all_at_any_time() -> None:

@@ -249,7 +249,7 @@ class Party:
         )
         output, _ = await process.communicate()
         if process.returncode:
-            raise Fault("the program cannot be examined", 2, "declined")
+            raise Fault("the program cannot be examined", 2, "error")
         examined = json.loads(output.splitlines()[-1])
         self._files = examined["files"]
         program: dict[str, Any] = examined["program"]
@@ -267,7 +267,7 @@ class Party:
         if answer == b"n":
             raise Fault("the words differ", 3, "words")
         if answer != b"y":
-            raise Fault("no answer", 2, "declined")
+            raise Fault("no answer", 2, "error")
         self._ceremony.confirm()
         await self._post()
 

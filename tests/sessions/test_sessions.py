@@ -231,7 +231,7 @@ async def test_no_input_names_the_option_that_would_have_answered(tmp_path: Path
         await s.session("sum", "4", host=["--no-input"])
         codes = await s.ends()
         assert codes[0] == 2 and "--verify link" in "".join(s.parties[0].error["hints"])
-        assert codes[1:] == [4, 4] and s.parties[1].error["message"] == "alice left: declined"
+        assert codes[1:] == [4, 4] and s.parties[1].error["message"] == "alice left: an error there"
 
 
 async def test_machines_of_one_owner_need_no_answers_with_verify_link(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from comity.core.candidates import Candidate, Offer, decode, encode
 from comity.errors import UnreachableError, UsageError
 from comity.interfaces import Channel, Reach, Settings
 from comity.reach.addresses import local_addresses
+from comity.reach.tcp import bind
 from comity.transports import direct
 from comity.transports.direct import Direct
 
@@ -122,6 +123,19 @@ async def test_every_session_has_a_fresh_port_unless_one_is_asked_for() -> None:
         with pytest.raises(UsageError, match=f"port {taken} cannot be listened on"):
             async with Direct(Settings(listen=taken)).connect(AGREED, 0, Exchange(2).signals(0), lambda _: None):
                 raise AssertionError
+
+
+async def test_a_port_that_listens_already_is_taken_over() -> None:
+    exchange = Exchange(2)
+    with bind(0) as server:
+        port = server.getsockname()[1]
+        async with entered(bob=Settings(port, server=server), exchange=exchange) as (alice, bob):
+            assert {c.port for c in offer_of(exchange, 1).candidates} == {port}
+            near = await alice.dial(1)
+            far = await anext(aiter(bob.arrivals()))
+            near.sock.close()
+            far.sock.close()
+        assert server.fileno() == -1
 
 
 async def test_two_parties_of_one_port_do_not_take_themselves_for_each_other(addresses: Machines) -> None:

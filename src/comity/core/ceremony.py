@@ -76,7 +76,7 @@ _REASONS = {
     "declined": "declined",
     "interrupted": "interrupted",
     "protocol": "somebody broke the protocol",
-    "error": "an error",
+    "error": "an error there",
     "path": "no path to another party",
 }
 
@@ -398,9 +398,11 @@ class Ceremony:
 
 def left(name: str, reason: str, *, spent: bool) -> PeerError | VerificationError:
     """Somebody's LEAVE, as the error that it is to the others."""
-    hints = ("this invitation is spent: start again with a new one",) if spent else ("start again",)
+    hints: tuple[str, ...] = ("this invitation is spent: start again with a new one",) if spent else ("start again",)
     if reason == "words":
         return WordsDiffer(f"{name} says that the words did not match", hint=("someone may be in the middle", *hints))
     if reason == "program":
         return ProgramDiffers(f"{name} left: the programs differ", hint=hints)
+    if reason == "error":
+        hints = ("the terminal there shows which", *hints)
     return PeerError(f"{name} left: {_REASONS[reason]}", hint=hints)

@@ -18,7 +18,6 @@ from comity.errors import (
     PeerError,
     ProgramDiffers,
     UnreachableError,
-    UsageError,
     VerificationError,
     WordsDiffer,
 )
@@ -216,8 +215,6 @@ def _reason(exc: BaseException) -> str:
         return "words"
     if isinstance(exc, ProgramDiffers):
         return "program"
-    if isinstance(exc, UsageError):
-        return "declined"
     if isinstance(exc, UnreachableError):
         return "path"
     return "protocol" if isinstance(exc, PeerError | VerificationError) else "error"

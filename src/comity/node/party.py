@@ -61,8 +61,11 @@ class Party:
 
     async def host(self, found: FoundProgram) -> None:
         """Raises ComityError for anything but a good end."""
+        with usable_transports(self.options) as transports:
+            await self._host(found, transports)
+
+    async def _host(self, found: FoundProgram, transports: dict[str, Transport]) -> None:
         options = self.options
-        transports = usable_transports(options)
         examined = await self._examine(found, options.m, options.threshold)
         program = examined.program
         show_program(program, found.kind == "builtin", self.person)
@@ -85,10 +88,10 @@ class Party:
 
     async def join(self, invitation: Invitation, found: FoundProgram | None) -> None:
         """`found`: what the joiner named itself; None: the built-in that the host's opening names."""
-        transports = usable_transports(self.options)
         report = self._rendezvous_report
         rendezvous = WebRendezvous(invitation.rendezvous, invitation.certificate, report)
-        await self._hold(rendezvous, invitation.secret, self._draw(), transports, found, invitation.host)
+        with usable_transports(self.options) as transports:
+            await self._hold(rendezvous, invitation.secret, self._draw(), transports, found, invitation.host)
 
     def _rendezvous_report(self, line: str) -> None:
         """People wait for it only until they are connected, or leave."""

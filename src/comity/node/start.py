@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
 from comity import transports
 from comity.core.messages import Open
 from comity.core.program import Program
@@ -10,17 +14,26 @@ from comity.interfaces import Transport
 from comity.node.meeting import count
 from comity.node.options import Options
 from comity.node.person import Person
+from comity.reach.tcp import bind
 
 
-def usable_transports(options: Options) -> dict[str, Transport]:
-    """What this party offers, made and ready to enter. Raises UsageError for one that cannot be used here."""
-    made = {name: transports.make(name, options.settings) for name in options.transports}
-    for name, transport in made.items():
-        if transport.traits.layer == "process":
-            raise UsageError(
-                f"{name} connects parties inside one process", hint="name another: comity doctor lists them"
-            )
-    return made
+@contextmanager
+def usable_transports(options: Options) -> Iterator[dict[str, Transport]]:
+    """What this party offers, made and ready to enter. Raises UsageError for what cannot be used here.
+
+    A port that was asked for is taken from here on: a busy one is no reason to call others together.
+    """
+    with ExitStack() as stack:
+        settings = options.settings
+        if settings.listen and options.m > 1:
+            settings = replace(settings, server=stack.enter_context(bind(settings.listen)))
+        made = {name: transports.make(name, settings) for name in options.transports}
+        for name, transport in made.items():
+            if transport.traits.layer == "process":
+                raise UsageError(
+                    f"{name} connects parties inside one process", hint="name another: comity doctor lists them"
+                )
+        yield made
 
 
 def promise(names: tuple[str, ...], t: int) -> str:

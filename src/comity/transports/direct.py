@@ -81,7 +81,7 @@ class Direct:
     ) -> AsyncIterator[Reach]:
         machine = machine_mark(session.tag)
         with (
-            bind(self._settings.listen) as server,
+            self._settings.server or bind(self._settings.listen) as server,
             listening(server, lambda sock: channel(sock, self.name), report) as arrivals,
         ):
             port = server.getsockname()[1]
