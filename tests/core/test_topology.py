@@ -102,6 +102,7 @@ region = "b"
 
 [spread]
 nats = ["plain"]
+forwards = [{ port = 5000, to = 5001 }]
 """
 
 
@@ -142,10 +143,12 @@ def test_parties_meet_at_the_first_public_host_when_the_file_does_not_say() -> N
 
 def test_parties_are_spread_evenly_and_the_remainder_goes_to_the_first_regions() -> None:
     topology = with_parties(parse(SPREAD, "x"), 5)
-    assert topology.parties == ("party0", "party1", "party2", "party3", "party4")
+    assert topology.parties == ("alice", "bob", "carol", "dave", "erin")
     assert [topology.region_of(topology.host(name)) for name in topology.parties] == ["a", "b", "c", "a", "b"]
     assert [len(topology.inside(site)) for site in topology.sites] == [1] * 5
-    assert topology.site("home3").nats == (Nat(),)
+    assert topology.site("dave").nats == (Nat(),)
+    assert topology.site("dave").forwards == (Forward(5000, "dave", 5001),)
+    assert with_parties(parse(SPREAD, "x"), 11).parties[-1] == "party10"
 
 
 @given(st.integers(1, 200), st.integers(1, 200))
@@ -237,7 +240,14 @@ def test_every_shipped_topology_is_one(name: str) -> None:
         ("[rtt]", 'rendezvous = "alice"\n[rtt]', 1, "rendezvous: 'alice' is none of those that"),
         ("[rtt]", "more = 1\n[rtt]", 1, "more: there is no such key"),
         ("[rtt]", "tolerance = 0\n[rtt]", 1, "tolerance: 0 is no number from 0.01"),
-        ("[hosts.alice]", "[spread]\nregion = 'here'\n[hosts.alice]", 12, "spread.region: there is no such key"),
+        ("[hosts.alice]", "[spread]\nregion = 'here'\n[hosts.bill]", 12, "spread.region: there is no such key"),
+        ("[hosts.alice]", "[spread]\n[hosts.alice]", 11, "spread: 'alice' is taken, and a party is called so"),
+        (
+            "[hosts.alice]",
+            "[spread]\nforwards = [{port = 5}, {port = 5, to = 6}]\n[hosts.bill]",
+            12,
+            "spread.forwards: port 5 is forwarded twice",
+        ),
     ],
 )  # fmt: skip
 def test_an_error_names_the_line_and_the_key(old: str, new: str, line: int, why: str) -> None:
@@ -260,7 +270,7 @@ def test_a_topology_of_too_many_machines_is_refused() -> None:
     with pytest.raises(UsageError, match="more than 1000 machines"):
         parse(f"[rtt]\nhere = [1]\n{hosts}", "x")
     hosts = "".join(f"[hosts.h{i}]\nsite = 'home'\n" for i in range(28))
-    with pytest.raises(UsageError, match="line 7, sites.home: more than 28 hosts"):
+    with pytest.raises(UsageError, match=r"line 7, sites\.home: more than 28 hosts"):
         parse(SMALL + hosts, "x")
 
 

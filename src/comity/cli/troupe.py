@@ -17,18 +17,14 @@ from typing import Any
 from comity.cli.talk import Talk, harmless
 from comity.core.program import Program, short
 from comity.core.record import PHASES, Record, parse
+from comity.core.topology import name_of
 from comity.errors import ComityError, UsageError, VerificationError
 from comity.rendezvous.server import Server
 
-NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
 MAX_LINE = 1 << 20
 """Bytes of one line of a party's output that are kept together."""
 END_SECONDS = 5.0
 """How long parties may take to leave after they are told to."""
-
-
-def name_of(i: int) -> str:
-    return NAMES[i] if i < len(NAMES) else f"party{i}"
 
 
 @dataclass

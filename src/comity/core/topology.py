@@ -24,11 +24,11 @@
     region = "north"
     nats = ["plain"]                       # outermost first: a carrier's, then the home's; none: routed publicly
     firewall = { udp = true, only = [], stateful = true }      # only: TCP ports that may be reached outside
-    forwards = [{ port = 5000, host = "alice" }]               # to = another port of alice
+    forwards = [{ port = 5000, host = "ann" }]               # to = another port of ann
     services = ["upnp"]                    # or "nat-pmp", "pcp"
     families = [4, 6]                      # without it [4]
 
-    [hosts.alice]
+    [hosts.ann]
     site = "home"
 
     [hosts.meet]
@@ -37,6 +37,7 @@
 
     [spread]                               # sites for as many parties as are asked for, each like this
     nats = ["plain"]
+    forwards = [{ port = 5000 }]
 
 Loss, jitter and rate are each way, a round trip is both ways together.
 """
@@ -44,6 +45,7 @@ Loss, jitter and rate are each way, a round trip is both ways together.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from comity.core.tables import Source, Table
@@ -61,6 +63,8 @@ MOST_NATS = 2
 MOST_IN_SITE = 28
 """Hosts: what half a /26 has room for."""
 MOST_MS = 60_000.0
+NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
+"""Of parties that nobody has named."""
 RESERVED = ("localhost", "mirror")
 """Names of what a lab has by itself."""
 
@@ -163,6 +167,11 @@ class Topology:
         return tuple(host.name for host in self.hosts if host.name != self.rendezvous)
 
 
+def name_of(i: int) -> str:
+    """Of party i, where nobody has named it."""
+    return NAMES[i] if i < len(NAMES) else f"party{i}"
+
+
 def with_parties(topology: Topology, n: int) -> Topology:
     """The same with n parties' sites, one each: spread evenly over the regions, the remainder to the first ones.
 
@@ -179,10 +188,16 @@ def with_parties(topology: Topology, n: int) -> Topology:
         return topology
     if n + len(topology.hosts) > MOST_MACHINES:
         raise UsageError(f"{n} parties are too many for a lab", hint=f"at most {MOST_MACHINES - len(topology.hosts)}")
-    regions = topology.regions
-    sites = tuple(replace(template, name=f"home{i}", region=regions[i % len(regions)]) for i in range(n))
-    hosts = tuple(Host(f"party{i}", site.name, families=site.families) for i, site in enumerate(sites))
+    made = [_party(template, i, topology.regions[i % len(topology.regions)]) for i in range(n)]
+    sites, hosts = [site for site, _ in made], [host for _, host in made]
     return replace(topology, sites=(*topology.sites, *sites), hosts=(*topology.hosts, *hosts), spread=None)
+
+
+def _party(template: Site, i: int, region: str) -> tuple[Site, Host]:
+    """A party's site, and its one host; both are called like the party."""
+    name = name_of(i)
+    forwards = tuple(replace(forward, host=name) for forward in template.forwards)
+    return replace(template, name=name, region=region, forwards=forwards), Host(name, name, families=template.families)
 
 
 def parse(text: str, name: str) -> Topology:
@@ -264,7 +279,7 @@ def _site(table: Table, name: str, regions: list[str] | tuple[()], nats: dict[st
         table.text("region", choices=regions) if regions else "",
         tuple(nats[key] for key in table.names("nats", [], most=MOST_NATS, choices=list(nats))),
         _firewall(table.table("firewall", {})),
-        tuple(_forward(forward) for forward in table.tables("forwards", most=1000)) if regions else (),
+        tuple(_forward(forward, bool(regions)) for forward in table.tables("forwards", most=1000)),
         table.names("services", [], most=len(SERVICES), choices=SERVICES),
         families,
     )
@@ -283,9 +298,9 @@ def _firewall(table: Table) -> Firewall:
     return made
 
 
-def _forward(table: Table) -> Forward:
+def _forward(table: Table, named: bool) -> Forward:
     port = table.whole("port", low=1, high=65535)
-    made = Forward(port, table.text("host"), table.whole("to", port, low=1, high=65535))
+    made = Forward(port, table.text("host") if named else "", table.whole("to", port, low=1, high=65535))
     table.end()
     return made
 
@@ -324,17 +339,26 @@ def _check(topology: Topology, source: Source) -> None:
         source.fail(("hosts",), f"more than {MOST_MACHINES} machines")
     if not topology.hosts and topology.spread is None:
         source.fail(("hosts",), "there is none")
+    if topology.spread is not None:
+        _check_forwards(topology.spread, ("",), source, ("spread", "forwards"))
+        taken = {*names, *(site.name for site in topology.sites)}
+        for name in (name_of(i) for i in range(MOST_MACHINES)):
+            if taken & {name, *routers(replace(topology.spread, name=name))}:
+                source.fail(("spread",), f"{name!r} is taken, and a party is called so")
     for site in topology.sites:
-        inside = {host.name: host for host in topology.inside(site)}
+        inside = [host.name for host in topology.inside(site)]
         if len(inside) > MOST_IN_SITE:
             source.fail(("sites", site.name), f"more than {MOST_IN_SITE} hosts")
-        ports = Counter(forward.port for forward in site.forwards)
-        for forward in site.forwards:
-            where = ("sites", site.name, "forwards")
-            if forward.host not in inside:
-                source.fail(where, f"{forward.host!r} is no host of this site")
-            if ports[forward.port] > 1:
-                source.fail(where, f"port {forward.port} is forwarded twice")
+        _check_forwards(site, inside, source, ("sites", site.name, "forwards"))
+
+
+def _check_forwards(site: Site, inside: Sequence[str], source: Source, where: tuple[str, ...]) -> None:
+    ports = Counter(forward.port for forward in site.forwards)
+    for forward in site.forwards:
+        if forward.host not in inside:
+            source.fail(where, f"{forward.host!r} is no host of this site")
+        if ports[forward.port] > 1:
+            source.fail(where, f"port {forward.port} is forwarded twice")
 
 
 def routers(site: Site) -> tuple[str, ...]:
