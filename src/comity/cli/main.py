@@ -10,7 +10,7 @@ import click
 
 from comity.errors import UsageError
 
-NAMES = ("host", "join", "demo", "digest", "doctor", "serve", "completion")
+NAMES = ("host", "join", "demo", "digest", "doctor", "serve", "lab", "completion")
 """One module of this folder each, which offers a command of its name."""
 
 

@@ -126,7 +126,7 @@ class Troupe:
     async def _read(self, player: Player) -> None:
         """The program's output, labelled."""
         stream = player.process.stdout
-        while stream is not None and (line := await _line(stream)):
+        while stream is not None and (line := await read_line(stream)):
             player.output.append(line)
             text = line.rstrip(b"\n").decode(errors="replace")
             sys.stdout.write(f"{player.name:{self._width}} | {harmless(text)}\n")
@@ -135,7 +135,7 @@ class Troupe:
     async def _hear(self, player: Player) -> None:
         """What the party says on stderr: its events, and whatever its program writes there."""
         stream = player.process.stderr
-        while stream is not None and (line := await _line(stream)):
+        while stream is not None and (line := await read_line(stream)):
             try:
                 event = json.loads(line)
                 kind = event["event"]
@@ -233,7 +233,7 @@ def _timings(records: list[Record]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-async def _line(stream: asyncio.StreamReader) -> bytes:
+async def read_line(stream: asyncio.StreamReader) -> bytes:
     """The next line, or a piece of one that is too long; empty at the end."""
     try:
         return await stream.readuntil(b"\n")

@@ -1,0 +1,205 @@
+"""comity lab: an emulated internet on this machine, and commands on its hosts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
+from typing import TextIO
+
+import click
+from click.shell_completion import CompletionItem
+
+from comity.cli import options as shared
+from comity.cli.options import Number, Talking
+from comity.cli.running import run as run_command
+from comity.cli.talk import Talk
+from comity.cli.troupe import MAX_LINE, read_line
+from comity.core.topology import MOST_MACHINES, Topology
+from comity.errors import UsageError
+from comity.lab import shipped
+from comity.lab.namespaces import Lab, missing
+from comity.lab.namespaces import lab as entered
+
+
+class TopologyName(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
+    name = "topology"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        files = [CompletionItem(incomplete, type="file")]
+        return [CompletionItem(name) for name in shipped.names() if name.startswith(incomplete)] or files
+
+
+topology_argument = click.argument("topology", type=TopologyName())
+parties_option = click.option(
+    "-n",
+    "--parties",
+    "m",
+    type=Number(1, MOST_MACHINES),
+    default=3,
+    metavar="N",
+    help="How many parties a topology has that takes any number.  [default: 3]",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def lab() -> None:
+    """Run commands in an emulated internet on this machine.
+
+    TOPOLOGY is the name of one that comes with comity, or a file. Nothing of a lab is left when its command ends.
+    """
+
+
+@lab.command()
+@parties_option
+@click.option("--on", metavar="HOST,...", help="Where to run it.  [default: every party's host]")
+@shared.json
+@shared.quiet
+@topology_argument
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(topology: str, command: tuple[str, ...], m: int, on: str | None, as_json: bool, quiet: bool) -> None:
+    """Run COMMAND on hosts of TOPOLOGY, in the current folder: comity lab run two-near -- ping -c 3 bob
+
+    It finds its host's name in LAB_HOST and its number among them in LAB_NUMBER. On one host it has this terminal; on
+    several, each line of output carries the host's name.
+    """
+
+    async def work(talk: Talk) -> int:
+        found = shipped.find(topology, m)
+        hosts = _hosts(found, on)
+        async with _entered(talk, found) as made:
+            if len(hosts) == 1:
+                return await _alone(made, hosts[0], command)
+            return await _together(made, hosts, command)
+
+    run_command("lab run", Talking(as_json=as_json, quiet=quiet), work)
+
+
+@lab.command()
+@parties_option
+@shared.quiet
+@topology_argument
+@click.argument("host")
+def shell(topology: str, host: str, m: int, quiet: bool) -> None:
+    """Open a shell on HOST, which may also be a router."""
+
+    async def work(talk: Talk) -> int:
+        found = shipped.find(topology, m)
+        async with _entered(talk, found) as made:
+            return await _alone(made, _machine(made, host), [os.environ.get("SHELL") or "sh"])
+
+    run_command("lab shell", Talking(quiet=quiet), work)
+
+
+def _hosts(topology: Topology, on: str | None) -> list[str]:
+    if on is None:
+        return list(topology.parties)
+    names = on.split(",")
+    for name in names:
+        _check_name(name, [host.name for host in topology.hosts])
+    return names
+
+
+def _machine(made: Lab, name: str) -> str:
+    _check_name(name, [machine.name for machine in made.plan.machines])
+    return name
+
+
+def _check_name(name: str, there: list[str]) -> None:
+    if name not in there:
+        raise UsageError(f"there is no host {name[:40]!r}", hint=f"there are: {', '.join(there[:40])}")
+
+
+@asynccontextmanager
+async def _entered(talk: Talk, topology: Topology) -> AsyncIterator[Lab]:
+    why = missing()
+    if why:
+        raise UsageError("there can be no lab on this machine", hint=why)
+    began = time.perf_counter()
+    async with entered(topology) as made:
+        seconds = time.perf_counter() - began
+        count = len(made.plan.machines)
+        text = f"{topology.name}: {count} machines in {seconds:.1f} s"
+        if not made.realtime:
+            text += "; the delay core has no real-time priority, so delays vary when this machine is busy"
+        talk.line("Lab", text, event="lab", machines=count, seconds=round(seconds, 3), realtime=made.realtime)
+        try:
+            yield made
+        finally:
+            late = await made.lateness()
+            shown = f"p50 {_us(late.p50)}, p99 {_us(late.p99)}, at most {_us(late.max)}, of {late.packets} packets"
+            fields = {"p50": late.p50, "p99": late.p99, "max": late.max}
+            talk.line("Late", shown, event="late", packets=late.packets, **fields)
+
+
+def _us(seconds: float) -> str:
+    return f"{seconds * 1e6:.0f} us" if seconds < 0.001 else f"{seconds * 1e3:.1f} ms"
+
+
+def _environment(host: str, number: int) -> dict[str, str]:
+    return {"LAB_HOST": host, "LAB_NUMBER": str(number)}
+
+
+async def _alone(made: Lab, host: str, argv: Sequence[str]) -> int:
+    """With this terminal, which it gets and gives back."""
+    terminal = os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
+    try:
+        job = await made.start(host, argv, env=_environment(host, 0), foreground=terminal)
+        return _code(await job.wait())
+    finally:
+        if terminal:
+            before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+            os.tcsetpgrp(0, os.getpgrp())
+            signal.signal(signal.SIGTTOU, before)
+
+
+async def _together(made: Lab, hosts: list[str], argv: Sequence[str]) -> int:
+    """Side by side, without a terminal. The first code that is not 0, in the hosts' order."""
+    width = max(map(len, hosts))
+    readers: list[asyncio.Task[None]] = []
+    try:
+        with open(os.devnull, "rb") as nowhere:  # noqa: PTH123, ASYNC230 - a device, which answers at once
+            jobs = []
+            for number, host in enumerate(hosts):
+                label = f"{host:{width}} | ".encode()
+                with _labelled(readers, label, sys.stdout) as out, _labelled(readers, label, sys.stderr) as err:
+                    files = nowhere.fileno(), out, err
+                    jobs.append(await made.start(host, argv, files=files, env=_environment(host, number)))
+        codes = [_code(await job.wait()) for job in jobs]
+        await asyncio.gather(*readers)
+    finally:
+        for reader in readers:
+            reader.cancel()
+    return next((code for code in codes if code), 0)
+
+
+@contextmanager
+def _labelled(readers: list[asyncio.Task[None]], label: bytes, stream: TextIO) -> Iterator[int]:
+    """A descriptor to give away: lines written there go to a stream, each with a label."""
+    ours, theirs = os.pipe()
+    readers.append(asyncio.create_task(_pass_on(ours, label, stream)))
+    try:
+        yield theirs
+    finally:
+        os.close(theirs)
+
+
+async def _pass_on(fd: int, label: bytes, stream: TextIO) -> None:
+    """Until every writer has gone. A line that is too long is cut."""
+    reader = asyncio.StreamReader(MAX_LINE)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb", 0)
+    )
+    with closing(transport):
+        while line := await read_line(reader):
+            stream.buffer.write(label + line.rstrip(b"\n") + b"\n")
+            stream.flush()
+
+
+def _code(code: int) -> int:
+    """As shells have it: 128 and the signal's number."""
+    return 128 - code if code < 0 else code

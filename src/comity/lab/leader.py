@@ -1,0 +1,198 @@
+"""The leader: the process that holds a lab, and with which it goes.
+
+    comity lab ...              in the machine's own namespaces
+      unshare                   kills its child when it is killed
+        process 1               of the lab's PID namespace: collects orphans, ends with the leader
+          leader                builds the machines, holds their namespaces open, starts commands there
+            delay core          every wan
+            commands            each in its machine's namespaces
+
+Nothing of a lab is anywhere but in its own PID, mount, network and user namespaces, so the kernel takes all of it away
+when process 1 ends; and that ends when any of those above it does. The leader ends when its owner closes the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from comity.core.addressing import Machine, Plan, plan
+from comity.core.topology import Topology
+from comity.errors import ComityError, UsageError
+from comity.lab import building
+from comity.lab.delay import DelayCore
+from comity.lab.kernel import Spaces
+from comity.lab.names import Resolver
+from comity.lab.wire import Wire
+
+END_SECONDS = 2.0
+"""How long commands may take to end after SIGTERM."""
+
+
+@dataclass
+class Job:
+    """A command on a machine, in a process group of its own."""
+
+    number: int
+    process: asyncio.subprocess.Process
+
+    def signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.killpg(self.process.pid, number)
+
+
+class Leader:
+    def __init__(self, wire: Wire, topology: Topology, kept: tuple[Path, ...]) -> None:
+        self._wire, self._topology, self._kept = wire, topology, kept
+        self._plan: Plan = plan(topology)
+        self._spaces: dict[str, Spaces] = {}
+        self._jobs: dict[int, Job] = {}
+
+    async def lead(self) -> None:
+        """Until the owner has gone."""
+        self._spaces = building.own_space(self._plan, self._kept)
+        self._core = await DelayCore.start()
+        await building.distances(self._topology, self._core)
+        await building.connect(self._plan, self._spaces, self._core, rules)
+        self._resolvers = [
+            Resolver.start(f"/proc/self/fd/{spaces.net}", self._plan.names(name))
+            for name, spaces in self._spaces.items()
+        ]
+        await self._wire.send({"ready": True, "realtime": self._core.realtime})
+        async with asyncio.TaskGroup() as self._tasks:  # a bug in one of them ends the lab, loudly
+            while (got := await self._wire.receive()) is not None:
+                self._tasks.create_task(self._answer(*got))
+            await self._end_jobs()
+
+    async def _answer(self, request: dict[str, Any], files: list[int]) -> None:
+        serial = request.pop("serial")
+        answer: dict[str, Any]
+        try:
+            method = getattr(self, f"do_{request.pop('do')}")
+            answer = {"answer": await method(**request, **({"files": files} if files else {}))}
+        except ComityError as exc:
+            answer = {"error": exc.message, "hints": exc.hints}
+        finally:
+            for file in files:
+                os.close(file)
+        with contextlib.suppress(OSError):  # the owner has gone, and the leader is about to
+            await self._wire.send({"serial": serial, **answer})
+
+    async def do_run(
+        self, machine: str, argv: list[str], env: dict[str, str], cwd: str, job: int, foreground: bool, files: list[int]
+    ) -> int:
+        """Starts a command; `ended` is sent when it has. Returns its process number inside the lab."""
+        spaces = self._spaces[machine]
+
+        def enter() -> None:
+            os.setpgid(0, 0)
+            if foreground:
+                signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+                os.tcsetpgrp(0, os.getpgrp())
+                signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+            spaces.enter()
+            os.chdir(cwd)
+
+        own = {"HOME": str(building.home(machine)), "PWD": cwd}
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=files[0],
+                stdout=files[1],
+                stderr=files[2],
+                env={**_environment(), **own, **env},
+                preexec_fn=enter,
+            )
+        except OSError as exc:
+            raise UsageError(f"{argv[0]} cannot be run on {machine}: {exc.strerror}") from exc
+        self._jobs[job] = Job(job, process)
+        self._tasks.create_task(self._watch(self._jobs[job]))
+        return process.pid
+
+    async def _watch(self, job: Job) -> None:
+        code = await job.process.wait()
+        del self._jobs[job.number]
+        with contextlib.suppress(OSError):  # the owner has gone
+            await self._wire.send({"ended": job.number, "code": code})
+
+    async def do_signal(self, job: int, number: int) -> None:
+        if job in self._jobs:
+            self._jobs[job].signal(number)
+
+    async def do_lateness(self) -> dict[str, Any]:
+        return vars(await self._core.lateness())
+
+    async def _end_jobs(self) -> None:
+        """What still runs has a moment to say goodbye; what has left its process group is the kernel's."""
+        left = list(self._jobs.values())
+        for job in left:
+            job.signal(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS):
+                await asyncio.gather(*(job.process.wait() for job in left))
+        for job in left:
+            job.signal(signal.SIGKILL)
+
+
+def rules(machine: Machine) -> str:
+    return "table ip nat { chain post { type nat hook postrouting priority srcnat; oifname wan masquerade; }; }\n"
+
+
+def _environment() -> dict[str, str]:
+    """The owner's, but for what says where its home is."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("XDG_")}
+
+
+def _lead(descriptor: int) -> int:
+    topology, kept = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our own parent, by its pipe
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+
+    async def main() -> None:
+        wire = Wire(socket.socket(fileno=descriptor))
+        try:
+            await Leader(wire, topology, kept).lead()
+        except* ComityError as group:
+            first = _first(group)
+            await wire.send({"failed": first.message, "hints": first.hints})
+
+    asyncio.run(main())
+    return 0
+
+
+def _first(group: BaseExceptionGroup[ComityError]) -> ComityError:
+    found = group.exceptions[0]
+    return _first(found) if isinstance(found, BaseExceptionGroup) else found
+
+
+def main() -> None:
+    """As process 1. The lab is over when its leader is."""
+    leader = os.fork()
+    if not leader:
+        os._exit(_run(lambda: _lead(int(sys.argv[1]))))
+    os.close(int(sys.argv[1]))
+    while True:
+        pid, status = os.wait()
+        if pid == leader:
+            os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+def _run(work: Callable[[], int]) -> int:
+    """Never returns to what was forked."""
+    try:
+        return work()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""A lab as its owner holds it: enter it, run commands on its machines, leave it and nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import pickle
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import comity
+from comity.core.addressing import plan
+from comity.core.topology import Topology
+from comity.errors import ComityError, UsageError
+from comity.lab.delay import Lateness
+from comity.lab.wire import Wire
+
+END_SECONDS = 6.0
+"""How long the leader may take to end; then it is killed, and the kernel ends the rest."""
+TUN = "/dev/net/tun"
+
+
+def missing() -> str | None:
+    """Why there can be no lab here and what to do about it; None: there can."""
+    absent = [tool for tool in ("ip", "nft", "unshare") if not shutil.which(tool)]
+    if absent:
+        return f"not installed: {', '.join(absent)} (Debian: apt install iproute2 nftables util-linux)"
+    if not os.access(TUN, os.R_OK | os.W_OK):
+        return f"{TUN} cannot be opened: run as root, or chmod 666 {TUN}"
+    probe = subprocess.run([*_unshare(rootless()), "true"], capture_output=True, text=True, check=False)
+    if probe.returncode:
+        return f"no namespaces can be made: {probe.stderr.strip()}"
+    return None
+
+
+def rootless() -> bool:
+    return os.geteuid() != 0
+
+
+def _unshare(as_user: bool) -> list[str]:
+    own = ["--user", "--map-root-user"] if as_user else []
+    return ["unshare", *own, "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc", "--"]
+
+
+class Job:
+    """A command on a machine."""
+
+    def __init__(self, lab: Lab, number: int, machine: str) -> None:
+        self._lab, self.number, self.machine = lab, number, machine
+        self.pid = 0  # inside the lab
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def wait(self) -> int:
+        """Its exit code; -N when signal N ended it. Raises ComityError when the lab ended under it."""
+        return await asyncio.shield(self.ended)
+
+    async def signal(self, number: int) -> None:
+        """To the command and what it has started, unless it has left the process group."""
+        await self._lab.ask("signal", job=self.number, number=number)
+
+
+class Lab:
+    """Made by `lab`."""
+
+    def __init__(self, topology: Topology, wire: Wire, pid: int) -> None:
+        self.topology = topology
+        self.plan = plan(topology)
+        self.pid = pid
+        """Of the process above the leader: killing it ends the lab."""
+        self.realtime = False
+        """Whether the delay core goes before normal processes."""
+        self._wire = wire
+        self._numbers = itertools.count(1)
+        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._jobs: dict[int, Job] = {}
+
+    async def start(
+        self,
+        machine: str,
+        argv: Sequence[str],
+        *,
+        files: tuple[int, int, int] = (0, 1, 2),
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        foreground: bool = False,
+    ) -> Job:
+        """Runs a command on a machine, its stdin, stdout and stderr those given.
+
+        foreground: files[0] is the terminal, which becomes the command's own. Raises UsageError when it cannot be run.
+        """
+        number = next(self._numbers)
+        job = self._jobs[number] = Job(self, number, machine)
+        try:
+            job.pid = await self.ask(
+                "run",
+                files,
+                machine=machine,
+                argv=list(argv),
+                env=dict(env or {}),
+                cwd=cwd or str(Path.cwd()),
+                job=number,
+                foreground=foreground,
+            )
+        except BaseException:
+            del self._jobs[number]
+            raise
+        return job
+
+    async def ask(self, do: str, files: Sequence[int] = (), **values: Any) -> Any:
+        """One request to the leader. Raises what it raised there."""
+        serial = next(self._numbers)
+        answer = self._asked[serial] = asyncio.get_running_loop().create_future()
+        try:
+            await self._wire.send({"serial": serial, "do": do, **values}, files)
+            return await answer
+        except OSError as exc:
+            raise _over() from exc
+        finally:
+            del self._asked[serial]
+
+    async def lateness(self) -> Lateness:
+        """Of the delay core's packets, since the last time that it was asked for."""
+        return Lateness(**await self.ask("lateness"))
+
+    async def listen(self) -> None:
+        """Until the leader has gone."""
+        while (got := await self._wire.receive()) is not None:
+            message, _ = got
+            if "ended" in message:
+                self._jobs.pop(message["ended"]).ended.set_result(message["code"])
+            elif (asked := self._asked.get(message["serial"])) is not None and not asked.done():
+                if "error" in message:
+                    asked.set_exception(UsageError(message["error"], hint=tuple(message["hints"])))
+                else:
+                    asked.set_result(message["answer"])
+        for future in (*self._asked.values(), *(job.ended for job in self._jobs.values())):
+            if not future.done():
+                future.set_exception(_over())
+                future.exception()  # nobody may be waiting for it
+
+
+def _over() -> ComityError:
+    return ComityError("the lab has ended before it was left")
+
+
+@asynccontextmanager
+async def lab(topology: Topology, *, kept: Sequence[Path] = ()) -> AsyncIterator[Lab]:
+    """Builds a lab and takes it away. `kept`: files and folders below /tmp and /run that its machines can see.
+
+    The current folder and the installation of Python can always be seen. Raises UsageError when there can be no lab.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    wire = Wire(ours)
+    try:
+        with theirs, tempfile.TemporaryFile() as task:
+            task.write(pickle.dumps((topology, _kept(kept))))
+            task.seek(0)
+            process = await asyncio.create_subprocess_exec(
+                *_unshare(rootless()),
+                *(sys.executable, "-P", "-m", "comity.lab.leader", str(theirs.fileno())),
+                stdin=task,
+                pass_fds=(theirs.fileno(),),
+                process_group=0,  # Ctrl-C is for the owner, which ends the lab in order
+            )
+    except BaseException:
+        wire.close()
+        raise
+    made = Lab(topology, wire, process.pid)
+    listening: asyncio.Task[None] | None = None
+    try:
+        first = await wire.receive()
+        if first is None:
+            raise ComityError("the lab has ended before it was ready")
+        if "failed" in first[0]:
+            raise UsageError(first[0]["failed"], hint=tuple(first[0]["hints"]))
+        made.realtime = first[0]["realtime"]
+        listening = asyncio.create_task(made.listen())
+        yield made
+    finally:
+        if listening is not None:
+            listening.cancel()
+        wire.close()
+        await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    try:
+        async with asyncio.timeout(END_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGKILL)
+        await process.wait()
+
+
+def _kept(more: Sequence[Path]) -> tuple[Path, ...]:
+    """In the order of nesting."""
+    package = Path(comity.__file__).parent.parent
+    found = {Path.cwd(), Path(sys.prefix), Path(sys.base_prefix), package, *(Path(p).resolve() for p in more)}
+    return tuple(sorted(found))
