@@ -5,6 +5,7 @@ import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from comity.errors import UnreachableError
 from comity.interfaces import Mailbox
 from comity.rendezvous import wire
 from comity.rendezvous.client import Patience, WebRendezvous
-from comity.rendezvous.dialling import Connection, Dialler
+from comity.rendezvous.dialling import Connection, Dialler, NoWay, web_session
 from comity.rendezvous.rooms import Limits, Rooms
 from comity.rendezvous.server import Server
 
@@ -157,7 +158,10 @@ async def test_a_server_that_kept_its_rooms_goes_on_where_it_was(power: Power) -
         await power.on(rooms)
         assert await later == 2
         assert await take(a, 2) == [b"one", b"two"]
-    assert lines.lines == ["the rendezvous does not answer; trying for 120 s", "the rendezvous answers again"]
+    assert lines.lines == [
+        f"the rendezvous does not answer; trying for 120 s: {power.address}: connection refused",
+        "the rendezvous answers again",
+    ]
 
 
 async def test_a_server_that_came_back_empty_gets_everything_again_in_its_order(power: Power) -> None:
@@ -255,33 +259,86 @@ async def test_who_cannot_reach_a_server_again_gives_up(power: Power) -> None:
         with pytest.raises(UnreachableError):
             await a.post(b"two")
         assert await take(a, 1) == [b"one"]  # what was read stays readable
-    assert lines.lines == ["the rendezvous does not answer; trying for 0 s"]
+    assert lines.lines == [f"the rendezvous does not answer; trying for 0 s: {power.address}: connection refused"]
 
 
-async def test_who_finds_no_server_at_the_start_says_which_addresses_were_tried(
+def knows(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Whoever asks for a name gets this error."""
+
+    def answer(*asked: object, **more: object) -> None:
+        raise socket.gaierror(number, "no")
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+
+
+async def test_where_every_address_says_no_the_start_fails_soon_and_says_which_one_why(
     unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def knows_no_name(*asked: object, **more: object) -> None:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    knows(monkeypatch, socket.EAI_NONAME)
+    lines = Lines()
+    address, time = f"http://127.0.0.1:{unused_tcp_port}", asyncio.get_running_loop().time
+    for invited, hint in ((True, "is the host's comity still running"), (False, "does comity serve run there")):
+        began = time()
+        rendezvous = WebRendezvous([address, "http://name.invalid"], report=lines, invited=invited)
+        with pytest.raises(UnreachableError, match=f"{address}: connection refused.*name.invalid: no such name") as no:
+            async with rendezvous.open(ROOM):
+                pass
+        assert hint in no.value.hints[0] and time() - began < 5
+    assert lines.lines == []  # what it says is the error
 
-    monkeypatch.setattr(socket, "getaddrinfo", knows_no_name)
-    address = f"http://127.0.0.1:{unused_tcp_port}"
-    rendezvous = WebRendezvous([address, "http://name.invalid"], patience=Patience(start=0.1))
-    with pytest.raises(UnreachableError, match=f"{address}: connection refused.*http://name.invalid: no such name"):
+
+async def test_where_waiting_may_help_the_start_waits(unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name server answers, which a laptop that wakes up sees for some seconds."""
+    knows(monkeypatch, socket.EAI_AGAIN)
+    lines = Lines()
+    rendezvous = WebRendezvous(
+        [f"http://127.0.0.1:{unused_tcp_port}", "http://name.invalid"],
+        report=lines,
+        patience=Patience(refused=0.0, start=0.5),
+    )
+    time = asyncio.get_running_loop().time
+    began = time()
+    with pytest.raises(UnreachableError, match="no name server answers"):
         async with rendezvous.open(ROOM):
             pass
+    assert time() - began > 0.2
+    assert lines.lines[0].startswith("the rendezvous does not answer; trying for 0 s: http://127.0.0.1:")
 
 
-async def test_a_server_that_starts_late_is_found(unused_tcp_port: int) -> None:
+@pytest.mark.parametrize(("status", "lasting"), [(404, True), (302, True), (200, True), (503, False), (429, False)])
+async def test_what_an_address_answers_tells_whether_to_wait(status: int, lasting: bool) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status} x\r\nLocation: /\r\nContent-Length: 0\r\n\r\n".encode())
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as listener, web_session() as session:
+        address = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        with pytest.raises(NoWay) as no:
+            await Dialler(session, [address], b"", ROOM).connect(b"", 0)
+        assert no.value.lasting is lasting
+
+
+async def test_a_server_that_starts_a_moment_late_is_found(unused_tcp_port: int) -> None:
+    """Started by the same script, in the background."""
     lines = Lines()
-    rendezvous = WebRendezvous([f"http://127.0.0.1:{unused_tcp_port}"], report=lines)
-    async with AsyncExitStack() as stack:
-        opening = asyncio.ensure_future(stack.enter_async_context(rendezvous.open(ROOM)))
-        await lines.first.wait()
-        async with Server([("127.0.0.1", unused_tcp_port)]):
-            assert await (await opening).post(b"x") == 1
-            await stack.aclose()
-    assert lines.lines == ["the rendezvous does not answer; trying for 30 s", "the rendezvous answers again"]
+    tried = asyncio.Event()
+    connect = Dialler.connect
+
+    async def tries(self: Dialler, *arguments: Any) -> Connection:
+        tried.set()
+        return await connect(self, *arguments)
+
+    rendezvous = WebRendezvous([f"http://127.0.0.1:{unused_tcp_port}"], report=lines, patience=Patience(refused=15.0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Dialler, "connect", tries)
+        async with AsyncExitStack() as stack:
+            opening = asyncio.ensure_future(stack.enter_async_context(rendezvous.open(ROOM)))
+            await tried.wait()
+            async with Server([("127.0.0.1", unused_tcp_port)]):
+                assert await (await opening).post(b"x") == 1
+                await stack.aclose()
+    assert lines.lines == []
 
 
 async def test_the_first_address_that_answers_wins(power: Power, unused_tcp_port: int) -> None:

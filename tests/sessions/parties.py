@@ -99,7 +99,7 @@ class Stage:
         os.set_inheritable(theirs, True)
         command, *rest = arguments
         own = ["--json"]
-        if command != "serve":
+        if command not in ("serve", "doctor"):
             own += ["--answers", str(theirs), *(["--name", name] if "--name" not in rest else [])]
         try:
             process = await asyncio.create_subprocess_exec(

@@ -234,6 +234,19 @@ async def test_no_input_names_the_option_that_would_have_answered(tmp_path: Path
         assert codes[1:] == [4, 4] and s.parties[1].error["message"] == "alice left: an error there"
 
 
+async def test_nobody_is_invited_to_a_rendezvous_that_does_not_answer(tmp_path: Path, unused_tcp_port: int) -> None:
+    address = f"http://127.0.0.1:{unused_tcp_port}"
+    async with stage(tmp_path) as s:
+        host = await s.start("alice", "host", "--rendezvous", address, "sum", "4")
+        assert await host.end() == 5 and not host.all("invite") and not host.all("rendezvous")
+        assert host.error["message"] == f"no rendezvous answers: {address}: connection refused"
+        assert "comity serve" in host.error["hints"][0]
+        doctor = await s.start("alice", "doctor", "--rendezvous", address)
+        assert await doctor.end() == 5
+        found = [finding for finding in doctor.all("finding") if not finding["fine"]]
+        assert [finding["about"] for finding in found] == ["rendezvous"] and address in found[0]["lines"][0]
+
+
 async def test_machines_of_one_owner_need_no_answers_with_verify_link(tmp_path: Path) -> None:
     async with stage(tmp_path) as s:
         options = ["--verify", "link", "--no-input"]

@@ -22,11 +22,11 @@ async def meeting_place(
 ) -> AsyncIterator[tuple[Rendezvous, tuple[str, ...]]]:
     """The rendezvous that the options name, or one in this process for `rooms` alone; and its addresses for guests."""
     if options.rendezvous:
-        yield WebRendezvous(options.rendezvous, options.certificate, report), options.rendezvous
+        yield WebRendezvous(options.rendezvous, options.certificate, report, invited=False), options.rendezvous
         return
     async with Server(only=rooms) as server:
         found = urls("http", server.addresses, local_addresses())[:MAX_ADDRESSES]
-        yield WebRendezvous(found[-1:], report=report), found
+        yield WebRendezvous(found[-1:], report=report, invited=False), found
 
 
 def invite(invitation: Invitation, m: int, anywhere: bool, person: Person) -> None:

@@ -22,7 +22,7 @@ from comity.core.program import Program
 from comity.core.record import Record, session_name
 from comity.core.sealing import room_key, room_name
 from comity.errors import PeerError, UsageError
-from comity.interfaces import Rendezvous, Transport
+from comity.interfaces import Mailbox, Rendezvous, Transport
 from comity.links.certificate import make_certificate
 from comity.mpyc_bridge.probe import Examined, probe
 from comity.mpyc_bridge.process import ProgramProcess
@@ -76,13 +76,16 @@ class Party:
         secrets = self._draw()
         secret = os.urandom(SECRET_SIZE)
         rooms = frozenset((room_name(secret), signal_room(secret)))
-        async with meeting_place(options, rooms, self._rendezvous_report) as (rendezvous, addresses):
+        async with (
+            meeting_place(options, rooms, self._rendezvous_report) as (rendezvous, addresses),
+            rendezvous.open(room_name(secret)) as mailbox,  # before anybody is invited there
+        ):
             host = fingerprint(public_key(secrets.identity))
             invitation = Invitation(secret, host, addresses, options.certificate)
             invite(invitation, options.m, bool(options.rendezvous), self.person)
             self.phase("invite")
             opened = Open(options.m, options.threshold, program, tuple(transports), options.name, options.verify)
-            await self._hold(rendezvous, invitation.secret, secrets, transports, found, opened, examined)
+            await self._hold(rendezvous, mailbox, secret, secrets, transports, found, opened, examined)
 
     # -- join --------------------------------------------------------------------------------------------------------
 
@@ -90,8 +93,10 @@ class Party:
         """`found`: what the joiner named itself; None: the built-in that the host's opening names."""
         report = self._rendezvous_report
         rendezvous = WebRendezvous(invitation.rendezvous, invitation.certificate, report)
+        secret = invitation.secret
         with usable_transports(self.options) as transports:
-            await self._hold(rendezvous, invitation.secret, self._draw(), transports, found, invitation.host)
+            async with rendezvous.open(room_name(secret)) as mailbox:
+                await self._hold(rendezvous, mailbox, secret, self._draw(), transports, found, invitation.host)
 
     def _rendezvous_report(self, line: str) -> None:
         """People wait for it only until they are connected, or leave."""
@@ -116,6 +121,7 @@ class Party:
     async def _hold(
         self,
         rendezvous: Rendezvous,
+        mailbox: Mailbox,
         secret: bytes,
         secrets: Secrets,
         transports: dict[str, Transport],
@@ -146,13 +152,12 @@ class Party:
 
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._end_program)
-            async with rendezvous.open(room_name(secret)) as mailbox:
-                self._meeting = Meeting(
-                    ceremony, mailbox, room_key(secret), self.person, INVITE_SECONDS, choose, frozen, self.phase
-                )
-                finished = await self._meeting.hold()
-                run = await self._make_run(finished, secrets, certificate, transports)
-                await run.go(rendezvous, signal_room(secret), self._meeting)
+            self._meeting = Meeting(
+                ceremony, mailbox, room_key(secret), self.person, INVITE_SECONDS, choose, frozen, self.phase
+            )
+            finished = await self._meeting.hold()
+            run = await self._make_run(finished, secrets, certificate, transports)
+            await run.go(rendezvous, signal_room(secret), self._meeting)
 
     def _distinct_name(self, taken: Sequence[str]) -> str:
         """A name that nobody here has yet; one that the person chose is never changed."""

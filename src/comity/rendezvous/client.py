@@ -14,7 +14,7 @@ from comity.core.invitation import check_address
 from comity.errors import ComityError, UnreachableError, UsageError, VerificationError
 from comity.interfaces import Mailbox
 from comity.rendezvous import wire
-from comity.rendezvous.dialling import ATTEMPT_TIMEOUT, Connection, Dialler, Failure, NoWay, web_session
+from comity.rendezvous.dialling import ATTEMPT_TIMEOUT, Connection, Dialler, NoWay, web_session
 from comity.rendezvous.log import Bell, Full, Log, check_body, first_of, key_of
 from comity.rendezvous.rooms import WHY, Reason, check_room
 
@@ -24,12 +24,15 @@ SEND_TIMEOUT = 30.0
 PAUSES = (0.1, 0.2, 0.5, 1.0, 2.5)
 """Seconds before the attempts to reconnect; the last one again and again."""
 
+ANOTHER = "start a new session, with another rendezvous if there is one"
+
 
 @dataclass(frozen=True)
 class Patience:
     """Seconds."""
 
-    start: float = 30.0  # without any server at the start: the person waits for it
+    refused: float = 1.0  # at the start, where every address says no: the server may be just starting
+    start: float = 30.0  # at the start, where no answer comes from some: the person waits for it
     later: float = 120.0  # without one later, and for one body to be taken
     steady: float = 10.0  # a connection that stood for so long was a good one, though it brought nothing new
 
@@ -41,7 +44,8 @@ def _silent(line: str) -> None:
 class WebRendezvous:
     """`addresses`: http, https, ws or wss, all of one server. `certificate`: SHA-256 of the server's, 32 bytes or none.
 
-    report: takes lines for people, about connections lost and found.
+    report: takes lines for people, about connections lost and found. invited: it was an invitation that named the
+    addresses, rather than this party's person; errors say what to do about it.
     """
 
     def __init__(
@@ -50,18 +54,19 @@ class WebRendezvous:
         certificate: bytes = b"",
         report: Callable[[str], None] = _silent,
         patience: Patience = Patience(),
+        invited: bool = True,
     ) -> None:
         if len(certificate) not in (0, 32):
             raise UsageError("a certificate's SHA-256 has 32 bytes")
         self._addresses = tuple(check_address(address) for address in addresses)
-        self._certificate, self._report, self._patience = certificate, report, patience
+        self._certificate, self._report, self._patience, self._invited = certificate, report, patience, invited
 
     @asynccontextmanager
     async def open(self, room: str) -> AsyncIterator[Mailbox]:
         """Raises UnreachableError when no server answers, VerificationError when none has the certificate."""
         async with web_session() as session:
             dialler = Dialler(session, self._addresses, self._certificate, check_room(room))
-            mailbox = _WebMailbox(dialler, self._report, self._patience)
+            mailbox = _WebMailbox(dialler, self._report, self._patience, self._invited)
             await mailbox.start()
             try:
                 yield mailbox
@@ -77,8 +82,8 @@ class _WebMailbox:
     post was cancelled may still arrive.
     """
 
-    def __init__(self, dialler: Dialler, report: Callable[[str], None], patience: Patience) -> None:
-        self._dialler, self._report, self._patience = dialler, report, patience
+    def __init__(self, dialler: Dialler, report: Callable[[str], None], patience: Patience, invited: bool) -> None:
+        self._dialler, self._report, self._patience, self._invited = dialler, report, patience, invited
         self._log = Log()
         self._outbox: dict[bytes, bytes] = {}  # own bodies that were not read yet
         self._refused: set[bytes] = set()
@@ -100,12 +105,12 @@ class _WebMailbox:
             async with asyncio.timeout(self._patience.later):
                 while not self._log.position(key):
                     if key in self._refused:
-                        raise Full
+                        raise Full(hint="start a new session: somebody filled this one's room")
                     await self._wait()
         except TimeoutError as exc:
             raise UnreachableError(
                 f"the rendezvous did not take a message for {self._patience.later:.0f} s",
-                hint="start again, with another rendezvous if there is one",
+                hint=ANOTHER,
             ) from exc
         return self._log.position(key)
 
@@ -150,7 +155,9 @@ class _WebMailbox:
                 if len(self._log) > before or time() - began > self._patience.steady:
                     good, pauses = time(), iter(PAUSES)
                 elif time() - good > self._patience.later:
-                    raise UnreachableError(f"the rendezvous at {connection.address} closes every connection")
+                    raise UnreachableError(
+                        f"the rendezvous at {connection.address} closes every connection", hint=ANOTHER
+                    )
                 await asyncio.sleep(next(pauses, PAUSES[-1]))
                 connection = await self._dial(self._patience.later, good)
         except Malformed as exc:
@@ -160,24 +167,26 @@ class _WebMailbox:
 
     async def _dial(self, patience: float, since: float) -> Connection:
         """Try until `patience` seconds after the time `since`, at least once. Raises UnreachableError and others."""
-        time = asyncio.get_running_loop().time
-        attempt = 0
+        time, pauses, told = asyncio.get_running_loop().time, iter(PAUSES), False
         while True:
-            left, pause = since + patience - time(), PAUSES[min(attempt, len(PAUSES) - 1)]
+            left, pause = since + patience - time(), next(pauses, PAUSES[-1])
             try:
                 timeout = min(ATTEMPT_TIMEOUT, max(left, PAUSES[-1]))
                 connection = await self._dialler.connect(self._incarnation, self._position, timeout)
             except NoWay as exc:
+                vain = exc.lasting and not self._incarnation
+                if vain:
+                    left = since + self._patience.refused - time()
                 if left < pause or all(failure.error is VerificationError for failure in exc.failures):
-                    raise _given_up(exc.failures) from exc
+                    raise _given_up(exc, self._invited) from exc
+                if not (vain or told):
+                    told = True
+                    self._report(f"the rendezvous does not answer; trying for {patience:.0f} s: {exc}")
             else:
-                if attempt:
+                if told:
                     self._report("the rendezvous answers again")
                 return connection
-            if not attempt:
-                self._report(f"the rendezvous does not answer; trying for {patience:.0f} s")
             await asyncio.sleep(pause)
-            attempt += 1
 
     async def _talk(self, connection: Connection) -> None:
         """Read and post on this connection until it is lost. Raises Malformed and UnreachableError."""
@@ -261,16 +270,21 @@ class _WebMailbox:
 
 def _faulty(message: str) -> UnreachableError:
     """No party did it: the rendezvous did, or whoever speaks in its name."""
-    return UnreachableError(message, hint="start a new session, with another rendezvous if there is one")
+    return UnreachableError(message, hint=ANOTHER)
 
 
-def _given_up(failures: tuple[Failure, ...]) -> ComityError:
-    why = "; ".join(str(failure) for failure in failures)
-    if any(failure.error is VerificationError for failure in failures):
-        return VerificationError(
-            f"no rendezvous is the invitation's: {why}",
-            hint="someone may be in the middle; ask the host for a new invitation, over another way",
+def _given_up(exc: NoWay, invited: bool) -> ComityError:
+    if exc.mistaken:
+        hint = "someone may be in the middle; "
+        hint += (
+            "ask the host for a new invitation, over another way"
+            if invited
+            else "compare --certificate with what the rendezvous shows when it starts"
         )
-    return UnreachableError(
-        f"no rendezvous answers: {why}", hint="is the host's comity still running, and does your network reach it?"
+        return VerificationError(f"no rendezvous has the right certificate: {exc}", hint=hint)
+    hint = (
+        "is the host's comity still running, and does your network reach it?"
+        if invited
+        else "does comity serve run there, and does your network reach it?"
     )
+    return UnreachableError(f"no rendezvous answers: {exc}", hint=hint)

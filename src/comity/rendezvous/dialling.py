@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -33,8 +35,13 @@ CLOSE_TIMEOUT = 2.0
 HEARTBEAT = 10.0
 """Seconds between pings to a silent server; it has half of that to answer."""
 
-
 SECURE = ("https", "wss")
+
+_LASTING = (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM)
+"""Errors that somebody took the trouble to send: to ask again soon brings the same."""
+
+_PASSING = (408, 425, 429, 500, 502, 503, 504)
+"""Statuses of a server, or of a proxy before it, that may soon be another one."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +57,16 @@ class Connection:
 
 
 class Failure(Exception):
-    """One address did not let us in. `error`: what that means when no other one does."""
+    """One address did not let us in.
 
-    def __init__(self, address: str, why: str, error: type[ComityError] = UnreachableError) -> None:
+    error: what that means when no other one does. lasting: waiting a while would not change it.
+    """
+
+    def __init__(
+        self, address: str, why: str, error: type[ComityError] = UnreachableError, *, lasting: bool = True
+    ) -> None:
         super().__init__(f"{address}: {why}")
-        self.error = error
+        self.error, self.lasting = error, lasting
 
 
 class NoWay(Exception):
@@ -63,6 +75,16 @@ class NoWay(Exception):
     def __init__(self, failures: Sequence[Failure]) -> None:
         super().__init__("; ".join(str(failure) for failure in failures))
         self.failures = tuple(failures)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether to wait is in vain at every address."""
+        return all(failure.lasting for failure in self.failures)
+
+    @property
+    def mistaken(self) -> bool:
+        """Whether one that answers is not who it should be."""
+        return any(failure.error is VerificationError for failure in self.failures)
 
 
 class Dialler:
@@ -109,20 +131,20 @@ class Dialler:
 
     async def _attempt(self, address: str, query: dict[str, str], timeout: float) -> Connection:
         if self._pinned and urlsplit(address).scheme not in SECURE:
-            raise Failure(address, "it has no certificate, and the invitation names one", VerificationError)
+            raise Failure(address, "it has no certificate, and one is demanded", VerificationError)
         try:
             url = URL(address)
             url = url.with_path(f"{url.path.rstrip('/')}/room/{self._room}").with_query(query)
             async with asyncio.timeout(timeout):
                 return await self._open(address, url)
         except aiohttp.ServerFingerprintMismatch as exc:
-            raise Failure(address, "its certificate is not the invitation's", VerificationError) from exc
+            raise Failure(address, "its certificate is another one", VerificationError) from exc
         except aiohttp.ClientConnectorCertificateError as exc:
             raise Failure(
                 address, "no authority of this machine vouches for its certificate", VerificationError
             ) from exc
         except (OSError, aiohttp.ClientError, ValueError) as exc:
-            raise Failure(address, _reason(exc)) from exc
+            raise Failure(address, _reason(exc), lasting=_lasting(exc)) from exc
 
     async def _open(self, address: str, url: URL) -> Connection:
         opened = await self._session.ws_connect(
@@ -139,7 +161,7 @@ class Dialler:
                 raise Failure(address, "it is no rendezvous of this version")
             message = await opened.receive()
             if message.type is not aiohttp.WSMsgType.BINARY:
-                raise Failure(address, _closing(opened.close_code))
+                raise Failure(address, _closing(opened.close_code), lasting=opened.close_code == Reason.MALFORMED)
             welcome = wire.from_server(message.data)
             if not isinstance(welcome, wire.Welcome) or welcome.count > MAX_ROOM_BODIES:
                 raise Failure(address, "it is no rendezvous of this version")
@@ -184,12 +206,24 @@ def _reason(exc: Exception) -> str:
     if isinstance(exc, ValueError):  # also aiohttp.InvalidURL
         return "no such address"
     if isinstance(exc, aiohttp.ClientConnectorDNSError):
-        return "no such name"
+        return "no such name" if _lasting(exc) else "no name server answers"
     if isinstance(exc, ssl.SSLError | aiohttp.ClientConnectorSSLError):
         return "it does not speak TLS as it should"
     if isinstance(exc, OSError) and exc.errno:
         return os.strerror(exc.errno).lower()
+    if isinstance(exc, aiohttp.ClientConnectorError):
+        return "no connection"  # the name has several addresses, and each has another reason
     return "it does not speak HTTP as it should"
+
+
+def _lasting(exc: Exception) -> bool:
+    if isinstance(exc, aiohttp.ClientConnectorDNSError):
+        return exc.os_error.errno != socket.EAI_AGAIN
+    if isinstance(exc, aiohttp.WSServerHandshakeError):
+        return exc.status not in _PASSING
+    if isinstance(exc, ValueError | _Redirected | ssl.SSLError | aiohttp.ClientConnectorSSLError):
+        return True
+    return isinstance(exc, OSError) and exc.errno in _LASTING
 
 
 @asynccontextmanager
