@@ -508,6 +508,21 @@ async def test_without_input_a_question_names_its_option(person: Person) -> None
         await talk.ask_text("Code", option="comity join LINK", check=str)
 
 
+async def test_a_question_that_nobody_can_answer_is_known_beforehand(
+    person: Person, pipe: tuple[int, int], no_terminal: Callable[[int], None]
+) -> None:
+    stream = io.StringIO()
+    before = open_descriptors()
+    with pytest.raises(UsageError, match="'same\\?' needs an answer") as caught:
+        Talk(stream=stream, no_input=True, terminal=person.terminal).expect("same?", option="--verify link")
+    assert caught.value.hints == ("answer beforehand with --verify link",)
+    with pytest.raises(UsageError, match="no terminal to ask on: same\\?"):
+        Talk(stream=stream, terminal="/dev/no-such-terminal").expect("same?", option="--verify link")
+    Talk(stream=stream, terminal=person.terminal).expect("same?", option="--verify link")
+    Talk(stream=stream, terminal="/dev/no-such-terminal", answers=pipe[0]).expect("same?", option="--verify link")
+    assert stream.getvalue() == "" and open_descriptors() == before
+
+
 # A whole process with a controlling terminal
 
 PROGRAM = """

@@ -55,3 +55,21 @@ async def test_a_port_is_kept_from_the_invitation_on(tmp_path: Path) -> None:
         assert await s.ends() == [0, 0] and bob.output == host.output
     with bind(port):
         pass
+
+
+async def test_words_that_nobody_could_answer_for_are_said_before_anybody_hears_of_it(tmp_path: Path) -> None:
+    async with stage(tmp_path) as s:
+        host = await s.start("alice", "host", "--no-input", "sum", "4")
+        assert await host.end() == 2 and not host.all("invite")
+        assert host.error["hints"] == ["answer beforehand with --verify link"]
+        host = await s.start("alice", "host", "-n", "2", "--allow-no-secrecy", "sum", "4")
+        bob = await s.start("bob", "join", "--no-input", (await host.event("invite"))["link"])
+        assert await bob.end() == 2 and not bob.all("session")
+        assert bob.error["hints"] == ["answer beforehand with --verify link"]
+        assert not host.all("joined")
+
+
+async def test_one_party_alone_has_nothing_to_answer(tmp_path: Path) -> None:
+    async with stage(tmp_path) as s:
+        host = await s.start("alice", "host", "-n", "1", "--no-input", "sum", "4")
+        assert await host.end() == 0

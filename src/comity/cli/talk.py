@@ -169,9 +169,28 @@ class Talk:
         asked = _Question("Private", (question,), " ", option, "question", {}, secret=True, hidden=True)
         return await self._answer(asked, lambda answer: answer)
 
-    async def _answer(self, question: _Question, understand: Callable[[str], T]) -> T:
+    def expect(self, question: str, /, *, option: str) -> None:
+        """Raises UsageError where this question could not be answered; nothing is shown."""
+        self._check_input(question, option)
+        if self._answers is None:
+            os.close(self._find_terminal(question, option).fd)
+
+    def _check_input(self, question: str, option: str) -> None:
         if self._no_input:
-            raise UsageError(f"'{question.name}' needs an answer", hint=f"answer beforehand with {question.option}")
+            raise UsageError(f"'{question}' needs an answer", hint=f"answer beforehand with {option}")
+
+    def _find_terminal(self, question: str, option: str) -> Answers:
+        """Its descriptor is closed by the caller. Raises UsageError where there is none."""
+        source = from_terminal(self._terminal)
+        if source is None:
+            raise UsageError(
+                f"there is no terminal to ask on: {question}",
+                hint=(f"answer beforehand with {option}", "or give the answers, a line each, by --answers FD"),
+            )
+        return source
+
+    async def _answer(self, question: _Question, understand: Callable[[str], T]) -> T:
+        self._check_input(question.name, question.option)
         async with self._turn:
             with self._source(question) as (source, screen):
                 if source.terminal and (question.hidden or not question.secret):
@@ -228,12 +247,7 @@ class Talk:
         if self._answers is not None:
             yield self._answers, self._stream
             return
-        source = from_terminal(self._terminal)
-        if source is None:
-            raise UsageError(
-                f"there is no terminal to ask on: {question.name}",
-                hint=(f"answer beforehand with {question.option}", "or give the answers, a line each, by --answers FD"),
-            )
+        source = self._find_terminal(question.name, question.option)
         try:
             if self._stream.isatty():
                 yield source, self._stream

@@ -35,7 +35,14 @@ from comity.node.pairs import Pairs
 from comity.node.person import Person
 from comity.node.run import Run
 from comity.node.signals import signal_room
-from comity.node.start import check_secrecy, promise, show_program, show_session, usable_transports
+from comity.node.start import (
+    check_secrecy,
+    expect_questions,
+    promise,
+    show_program,
+    show_session,
+    usable_transports,
+)
 from comity.rendezvous.client import WebRendezvous
 
 DISTRIBUTIONS = ("comity", "mpyc", "numpy", "gmpy2", "uvloop", "cryptography", "aiohttp")
@@ -61,6 +68,7 @@ class Party:
 
     async def host(self, found: FoundProgram) -> None:
         """Raises ComityError for anything but a good end."""
+        expect_questions(self.options, self.person, opens=True)
         with usable_transports(self.options) as transports:
             await self._host(found, transports)
 
@@ -91,6 +99,7 @@ class Party:
 
     async def join(self, invitation: Invitation, found: FoundProgram | None) -> None:
         """`found`: what the joiner named itself; None: the built-in that the host's opening names."""
+        expect_questions(self.options, self.person, opens=False)
         report = self._rendezvous_report
         rendezvous = WebRendezvous(invitation.rendezvous, invitation.certificate, report)
         secret = invitation.secret

@@ -21,6 +21,10 @@ class Person(Protocol):
         """
         ...
 
+    def expect(self, question: str, /, *, option: str) -> None:
+        """Raises UsageError, as `ask` would, where nobody will be able to answer this one later."""
+        ...
+
     async def ask_hidden(self, question: str, /, *, option: str) -> str:
         """A text that is not shown while it is typed. Raises UsageError as `ask` does."""
         ...

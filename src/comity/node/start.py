@@ -36,6 +36,14 @@ def usable_transports(options: Options) -> Iterator[dict[str, Transport]]:
         yield made
 
 
+def expect_questions(options: Options, person: Person, *, opens: bool) -> None:
+    """Raises UsageError where nobody could answer what will be asked once others have come. `opens`: for a host."""
+    if options.m > 1 and options.verify == "words":
+        secrecy = opens and options.threshold == 0 and not options.allow_no_secrecy
+        also = " and --allow-no-secrecy" if secrecy else ""
+        person.expect("did you hear these words from the others?", option=f"--verify link{also}")
+
+
 def promise(names: tuple[str, ...], t: int) -> str:
     """What the threshold means, in words."""
     if t == 0:
