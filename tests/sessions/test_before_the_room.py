@@ -73,3 +73,11 @@ async def test_one_party_alone_has_nothing_to_answer(tmp_path: Path) -> None:
     async with stage(tmp_path) as s:
         host = await s.start("alice", "host", "-n", "1", "--no-input", "sum", "4")
         assert await host.end() == 0
+
+
+async def test_a_record_that_cannot_be_written_is_said_before_anybody_is_invited(tmp_path: Path) -> None:
+    async with stage(tmp_path) as s:
+        where = tmp_path / "no-folder" / "record"
+        host = await s.start("alice", "host", "--record", str(where), "sum", "4")
+        assert await host.end() == 2 and not host.all("program")
+        assert host.error["message"] == f"the record cannot be written to {where}: no such file or directory"

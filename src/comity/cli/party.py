@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from comity.cli.running import write_record
+from comity.cli.recording import recording
 from comity.cli.talk import Talk
 from comity.node.home import find_home
 from comity.node.options import Options
@@ -16,15 +16,11 @@ async def take_part(talk: Talk, options: Options, work: Callable[[Party], Awaita
     """Raises ComityError for anything but a good end; the record is written in any case."""
     began = time.monotonic()
     party = Party(options, talk, find_home().identity())
-    problem: BaseException | None = None
-    try:
-        await work(party)
-    except BaseException as exc:
-        problem = exc
-        raise
-    finally:
-        party.phase("closed")
-        write_record(options.record, party.record, problem)
+    with recording(options.record, party.record, talk):
+        try:
+            await work(party)
+        finally:
+            party.phase("closed")
     sent = sum(peer.bytes_sent for peer in party.record.peers)
     seconds = time.monotonic() - began
     talk.line(

@@ -1,19 +1,15 @@
-"""Runs a command's work: errors, signals, exit codes, records and reports of bugs in one place."""
+"""Runs a command's work: errors, signals, exit codes and reports of bugs in one place."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import NoReturn
 
 from comity.cli.options import Talking
 from comity.cli.talk import Talk
-from comity.core.record import Record
 from comity.errors import ComityError, UsageError
 from comity.node.home import find_home, write_report
 
@@ -61,28 +57,3 @@ def _failed(command: str, talk: Talk | None, exc: Exception) -> int:
         shown = ComityError(shown.message, hint=where)
     (talk or Talk()).error(shown)
     return shown.exit_code
-
-
-def write_record(path: Path | None, record: Record, exc: BaseException | None) -> None:
-    """Appends the record of a run that ended with `exc`, or well. Raises UsageError when the file cannot be written."""
-    if path is None:
-        return
-    if exc is None:
-        record.outcome, record.error, record.exit = "done", "", 0
-    elif isinstance(exc, ComityError):
-        record.outcome, record.error, record.exit = "error", exc.kind, exc.exit_code
-    elif isinstance(exc, KeyboardInterrupt | asyncio.CancelledError):
-        record.outcome, record.error, record.exit = "error", "interrupted", INTERRUPTED
-    else:
-        record.outcome, record.error, record.exit = "error", "bug", 1
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    record.cpu_seconds = round(record.cpu_seconds + usage.ru_utime + usage.ru_stime, 4)
-    record.node_memory = usage.ru_maxrss * 1024
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            os.write(fd, record.line().encode())  # one write, so that parties may share a file
-        finally:
-            os.close(fd)
-    except OSError as second:
-        raise UsageError(f"the record cannot be written to {path}: {second.strerror}") from second

@@ -27,7 +27,6 @@ from comity.links.certificate import make_certificate
 from comity.mpyc_bridge.probe import Examined, probe
 from comity.mpyc_bridge.process import ProgramProcess
 from comity.mpyc_bridge.program import FoundProgram, builtin_names, find
-from comity.node.home import versions
 from comity.node.inviting import invite, meeting_place
 from comity.node.meeting import Meeting
 from comity.node.options import Options
@@ -45,8 +44,6 @@ from comity.node.start import (
 )
 from comity.rendezvous.client import WebRendezvous
 
-DISTRIBUTIONS = ("comity", "mpyc", "numpy", "gmpy2", "uvloop", "cryptography", "aiohttp")
-"""On what a measurement depends."""
 INVITE_SECONDS = 3600.0
 """How long an invitation is good: people find one another within an hour, or make a new one."""
 
@@ -123,7 +120,7 @@ class Party:
         examined = await probe(found, m=m, threshold=t)
         program, record = examined.program, self.record
         record.m, record.t, record.program, record.digest = m, t, program.name, program.digest
-        record.versions = {"python": program.python, **versions(DISTRIBUTIONS)}
+        record.versions["python"] = program.python
         self.phase("start")
         return examined
 
