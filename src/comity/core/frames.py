@@ -31,6 +31,8 @@ _HEADER = struct.Struct("!BIQQII")
 HEADER_SIZE = _HEADER.size
 pack_header = _HEADER.pack
 """The first bytes of a frame from kind, epoch, offset, acknowledged, depth and length, without a call between."""
+unpack_header = _HEADER.unpack_from
+"""Those six from bytes that begin with a header."""
 
 DATA, GOODBYE, FIN, ACK = range(4)
 DEEPEST = 2**32 - 1
@@ -110,6 +112,11 @@ class FrameReader:
         self._held = b""
         self._left = 0  # bytes that the data frame under way still owes, and what its next piece is
         self._offset = self._acknowledged = self._depth = 0
+
+    @property
+    def between(self) -> bool:
+        """Whether the next byte begins a frame."""
+        return not (self._left or self._held)
 
     def feed(self, data: bytes) -> list[Piece]:
         """What `data` completes, in order. Raises Malformed."""

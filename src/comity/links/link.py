@@ -17,7 +17,20 @@ from collections.abc import Callable, Sequence
 
 from comity.core import frames
 from comity.core.encoding import Malformed
-from comity.core.frames import ACK, DATA, FIN, GOODBYE, HEADER_SIZE, HELLO_SIZE, FrameReader, Hello, Piece, pack_header
+from comity.core.frames import (
+    ACK,
+    DATA,
+    DEEPEST,
+    FIN,
+    GOODBYE,
+    HEADER_SIZE,
+    HELLO_SIZE,
+    FrameReader,
+    Hello,
+    Piece,
+    pack_header,
+    unpack_header,
+)
 from comity.core.limits import MAX_IDLE_FRAMES
 from comity.errors import ComityError, PeerError, VerificationError
 from comity.links.pairing import Pairing
@@ -62,6 +75,7 @@ class Link:
         self._depth = depth
         self._epoch = pairing.epoch
         self._idle = 0
+        self._regular = False  # open, between two frames, before a FIN
         self._hello = b""
         self._reader = FrameReader(pairing.epoch, pairing.name)
         self._cut: Callable[[bytes], list[Piece]] = self._cut_hello
@@ -81,7 +95,11 @@ class Link:
         self._advance()
 
     def receive(self, data: bytes | memoryview) -> list[bytes]:
-        """Bytes from the channel; returns those for the program. Look at `over` afterwards."""
+        """Bytes from the channel; returns those for the program. Look at `over` afterwards.
+
+        Nearly every record is one frame of data, the next one. It is taken right here, since every call between the
+        channel and the program costs as much as the encryption; whatever else comes goes to `_take`.
+        """
         deliver: list[bytes] = []
         if self.over:
             return deliver
@@ -89,17 +107,25 @@ class Link:
             self.tls.feed(data)
             if self.greeted or self._advance():
                 for chunk in self.tls.read():
-                    for kind, offset, acknowledged, depth, body in self._cut(chunk):
-                        if acknowledged != self.acknowledged:
-                            self._take_acknowledgement(acknowledged)
-                        if kind == DATA and offset == self.received and not self.peer_finished:  # all but a few
-                            self.received = offset + len(body)
+                    length = len(chunk) - HEADER_SIZE
+                    if self._regular and length > 0:
+                        kind, epoch, offset, acknowledged, depth, stated = unpack_header(chunk)
+                        if (
+                            kind == DATA
+                            and stated == length
+                            and offset == self.received
+                            and epoch == self._epoch
+                            and self.acknowledged <= acknowledged <= self.sent
+                            and depth < DEEPEST
+                        ):
+                            self.received = offset + length
+                            self.acknowledged = acknowledged
                             self._idle = 0
-                            deliver.append(body)
-                        else:
-                            self._take_other(kind, offset, body, deliver)
-                        if depth >= self._depth.value and kind == DATA:
-                            self._depth.value = min(depth + 1, frames.DEEPEST)
+                            if depth >= self._depth.value:
+                                self._depth.value = depth + 1
+                            deliver.append(chunk[HEADER_SIZE:])
+                            continue
+                    self._take(chunk, deliver)
         except ComityError as exc:
             self.over, self.verdict = True, exc
         return deliver
@@ -156,6 +182,21 @@ class Link:
             self.tls.write(hello.pack())
             self.greeted = True
         return self.greeted
+
+    def _take(self, chunk: bytes, deliver: list[bytes]) -> None:
+        """Whatever a record may say."""
+        for kind, offset, acknowledged, depth, body in self._cut(chunk):
+            if acknowledged != self.acknowledged:
+                self._take_acknowledgement(acknowledged)
+            if kind == DATA and offset == self.received and not self.peer_finished:
+                self.received = offset + len(body)
+                self._idle = 0
+                deliver.append(body)
+            else:
+                self._take_other(kind, offset, body, deliver)
+            if depth >= self._depth.value and kind == DATA:
+                self._depth.value = min(depth + 1, DEEPEST)
+        self._regular = self.open and self._reader.between and not self.peer_finished
 
     def _take_other(self, kind: int, offset: int, body: bytes, deliver: list[bytes]) -> None:
         name = self.pairing.name
