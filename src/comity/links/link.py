@@ -136,10 +136,8 @@ class Link:
         self.told = told = self.received + self.peer_finished
         header = pack_header(DATA, self._epoch, self.sent, told, self._depth.value, size)
         self.sent += size
-        if len(pieces) > 1:
+        if size <= ONE_RECORD or len(pieces) > 1:
             tls.write(b"".join((header, *pieces)))
-        elif size <= ONE_RECORD:
-            tls.write(header + pieces[0])
         else:
             tls.write(header)  # a record of its own costs less than a copy
             tls.write(pieces[0])

@@ -36,6 +36,31 @@ LINGER = 2.0
 """Seconds that a farewell may take to leave; then the channel is cut."""
 
 
+class Outbox:
+    """The streams of one loop that have something to send: they are flushed together, once in a turn.
+
+    Bytes that arrive let the program run later in this same turn of the loop; what it then writes leaves at the end of
+    the turn, since the flush was scheduled behind it.
+    """
+
+    __slots__ = ("due", "flushes")
+
+    def __init__(self) -> None:
+        self.due = False
+        self.flushes: list[Callable[[], None]] = []
+
+    def schedule(self) -> None:
+        self.due = True
+        asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self.due = False
+        if self.flushes:
+            flushes, self.flushes = self.flushes, []
+            for flush in flushes:
+                flush()
+
+
 class Stream(asyncio.Protocol):
     """One link on one channel.
 
@@ -55,6 +80,7 @@ class Stream(asyncio.Protocol):
         finished: Callable[[], None] = lambda: None,
         limit: int = MAX_UNSENT,
         timeout: float | None = HANDSHAKE_TIMEOUT,
+        outbox: Outbox | None = None,
     ) -> None:
         self.name = pairing.name
         self.round_trip: float | None = None  # seconds, from my hello to the peer's answer to it
@@ -63,6 +89,7 @@ class Stream(asyncio.Protocol):
         self._finished = finished
         self._limit, self._timeout = limit, timeout
         self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox() if outbox is None else outbox
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._greeted = 0.0
@@ -93,8 +120,7 @@ class Stream(asyncio.Protocol):
         self._queue.append(data)
         self._waiting += len(data)
         if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
+            self._schedule()
 
     def finish(self) -> None:
         """Nothing follows what has been written. `ended(None)` comes when the peer has finished too."""
@@ -138,6 +164,8 @@ class Stream(asyncio.Protocol):
             self._data(piece)
             if self._closing:
                 return
+        if not self._outbox.due:
+            self._outbox.schedule()
         if link.over or link.peer_finished or self._finishing or not pieces:
             self._after(link)
         elif link.received - link.told >= ACKNOWLEDGE_EVERY:
@@ -193,7 +221,10 @@ class Stream(asyncio.Protocol):
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._flush)
+            outbox = self._outbox
+            outbox.flushes.append(self._flush)
+            if not outbox.due:
+                outbox.schedule()
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -207,8 +238,9 @@ class Stream(asyncio.Protocol):
             if waiting > FRAME:
                 self._send_parts(transport)
             elif waiting:
-                queue, self._queue, self._waiting = self._queue, deque(), 0
-                transport.write(link.frame(queue, waiting))
+                transport.write(link.frame(self._queue, waiting))
+                self._queue.clear()
+                self._waiting = 0
             if self._finishing or link.peer_finished or link.received - link.told >= ACKNOWLEDGE_EVERY:
                 self._send_ends(transport)
 

@@ -23,7 +23,7 @@ from comity.core.preface import DATA
 from comity.errors import ComityError, PeerError
 from comity.links.link import Goodbye
 from comity.links.pairing import Pairing
-from comity.links.stream import Depth, Stream, attach
+from comity.links.stream import Depth, Outbox, Stream, attach
 from comity.mpyc_bridge.control import Closed, Fault, Given, Keys, Linked, Message, Running, Wants
 from comity.mpyc_bridge.exchange import PATIENCE, Exchange
 
@@ -40,7 +40,7 @@ class Epochs:
     ) -> None:
         self.number, self.names = number, names
         self.report, self.fault = report, fault
-        self.depth = Depth()
+        self.depth, self.outbox = Depth(), Outbox()
         self.keys = Keys(b"", b"", b"", ())
         self.incarnation = secrets.token_bytes(16)
         self._begun: list[Epoch] = []
@@ -230,6 +230,7 @@ class PeerLink:
             data=self.exchange.feed,
             finished=self._finished,
             ended=lambda error: self._ended(serial, error),
+            outbox=self._epochs.outbox,
             timeout=None,  # the peer's program starts its runtime when it likes; the nodes judge who is alive
         )
         channel.setblocking(False)
