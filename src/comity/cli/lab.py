@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
 from typing import TextIO
 
 import click
@@ -22,8 +23,10 @@ from comity.cli.troupe import MAX_LINE, read_line
 from comity.core.topology import MOST_MACHINES, Topology
 from comity.errors import UsageError
 from comity.lab import shipped
+from comity.lab.drawing import draw
 from comity.lab.namespaces import Lab, missing
 from comity.lab.namespaces import lab as entered
+from comity.lab.picture import picture
 
 
 class TopologyName(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
@@ -40,7 +43,6 @@ parties_option = click.option(
     "--parties",
     "m",
     type=Number(1, MOST_MACHINES),
-    default=3,
     metavar="N",
     help="How many parties a topology has that takes any number.  [default: 3]",
 )
@@ -61,7 +63,7 @@ def lab() -> None:
 @shared.quiet
 @topology_argument
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(topology: str, command: tuple[str, ...], m: int, on: str | None, as_json: bool, quiet: bool) -> None:
+def run(topology: str, command: tuple[str, ...], m: int | None, on: str | None, as_json: bool, quiet: bool) -> None:
     """Run COMMAND on hosts of TOPOLOGY, in the current folder: comity lab run two-near -- ping -c 3 bob
 
     It finds its host's name in LAB_HOST and its number among them in LAB_NUMBER. On one host it has this terminal; on
@@ -84,7 +86,7 @@ def run(topology: str, command: tuple[str, ...], m: int, on: str | None, as_json
 @shared.quiet
 @topology_argument
 @click.argument("host")
-def shell(topology: str, host: str, m: int, quiet: bool) -> None:
+def shell(topology: str, host: str, m: int | None, quiet: bool) -> None:
     """Open a shell on HOST, which may also be a router."""
 
     async def work(talk: Talk) -> int:
@@ -93,6 +95,31 @@ def shell(topology: str, host: str, m: int, quiet: bool) -> None:
             return await _alone(made, _machine(made, host), [os.environ.get("SHELL") or "sh"])
 
     run_command("lab shell", Talking(quiet=quiet), work)
+
+
+@lab.command()
+@parties_option
+@click.option(
+    "--svg",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE",
+    help="Draw it into this file, as SVG.",
+)
+@topology_argument
+def show(topology: str, m: int | None, svg: Path | None) -> None:
+    """Draw TOPOLOGY: who is where, behind what, and how far from whom. Nothing is built."""
+
+    async def work(_: Talk) -> None:
+        found = shipped.find(topology, m)
+        if svg is None:
+            click.echo(draw(found), nl=False)
+            return
+        try:
+            svg.write_text(picture(found), encoding="utf-8")
+        except OSError as exc:
+            raise UsageError(f"the drawing cannot be written to {svg}: {exc.strerror}") from exc
+
+    run_command("lab show", Talking(), work)
 
 
 def _hosts(topology: Topology, on: str | None) -> list[str]:

@@ -10,6 +10,7 @@ from comity.errors import UsageError
 
 FOLDER = resources.files("comity.lab") / "topologies"
 SUFFIX = ".toml"
+USUAL = 3
 MAX_FILE = 1 << 20
 """Bytes: a thousand machines, described one by one."""
 
@@ -18,11 +19,14 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(file.name.removesuffix(SUFFIX) for file in FOLDER.iterdir() if file.name.endswith(SUFFIX)))
 
 
-def find(name: str, parties: int) -> Topology:
-    """A shipped topology, or a file. Raises UsageError."""
+def find(name: str, parties: int | None = None) -> Topology:
+    """A shipped topology, or a file; with so many parties, or 3 where it takes any number. Raises UsageError."""
     shipped = name in names()
     text = (FOLDER / f"{name}{SUFFIX}").read_text(encoding="utf-8") if shipped else _read(Path(name))
-    return with_parties(parse(text, name), parties)
+    found = parse(text, name)
+    if parties is None:
+        return found if found.spread is None else with_parties(found, USUAL)
+    return with_parties(found, parties)
 
 
 def _read(path: Path) -> str:
