@@ -102,6 +102,7 @@ def test_routers_forward_and_who_has_no_ipv6_does_not_speak_it() -> None:
     assert batch.variables(PLAN.machine("house-router")) == {
         "ipv4/ping_group_range": "0 0",
         "ipv4/ip_forward": "1",
+        "ipv4/conf/all/send_redirects": "0",
         "ipv6/conf/all/accept_ra": "0",
         "ipv6/conf/all/accept_dad": "0",
         "ipv6/conf/default/accept_ra": "0",

@@ -71,7 +71,7 @@ def variables(machine: Machine) -> dict[str, str]:
     else:
         found |= {f"ipv6/conf/{which}/disable_ipv6": "1" for which in ("all", "default")}
     if machine.kind == "router":
-        found |= {"ipv4/ip_forward": "1"}
+        found |= {"ipv4/ip_forward": "1", "ipv4/conf/all/send_redirects": "0"}  # hairpin goes out where it came from
         if any(":" in address for address in known):
             found |= {"ipv6/conf/all/forwarding": "1"}
     return found

@@ -18,6 +18,8 @@ RUN = Path("/run/comity")
 """In memory of the lab's own: what belongs to machines, a folder each."""
 SIDE_BY_SIDE = 4
 """Commands that build at the same time; more do not help on a few cores."""
+BRIDGED = "bridge/bridge-nf-call-iptables", "bridge/bridge-nf-call-ip6tables"
+"""Off, where the kernel has them: a bridge's packets would pass a router's rules twice, the first time as another's."""
 CONGESTION = "cubic"
 """Of TCP, where this machine allows it (it may keep to its own): what most machines on the internet use."""
 
@@ -53,6 +55,7 @@ def own_space(plan: Plan, kept: Sequence[Path]) -> dict[str, Spaces]:
             settings = batch.variables(machine)
             if CONGESTION in congestion.read_text().split():
                 settings["ipv4/tcp_congestion_control"] = CONGESTION
+            settings |= {key: "0" for key in BRIDGED if (Path("/proc/sys/net") / key).exists()}
             for key, value in settings.items():
                 (Path("/proc/sys/net") / key).write_text(value)
             found[machine.name] = Spaces.current()

@@ -32,6 +32,7 @@ from comity.lab import building
 from comity.lab.delay import DelayCore
 from comity.lab.kernel import Spaces
 from comity.lab.names import Resolver
+from comity.lab.nat import ruleset
 from comity.lab.wire import Wire
 
 END_SECONDS = 2.0
@@ -144,7 +145,7 @@ class Leader:
 
 
 def rules(machine: Machine) -> str:
-    return "table ip nat { chain post { type nat hook postrouting priority srcnat; oifname wan masquerade; }; }\n"
+    return ruleset(machine.nat, machine.firewall, publics=machine.publics, openings=machine.openings)
 
 
 def _environment() -> dict[str, str]:
