@@ -48,7 +48,7 @@ def test_a_public_host_has_its_device_as_the_way_out() -> None:
     assert words("meet") == [
         "link set lo up",
         "address add 51.0.0.65/32 dev wan",
-        "link set wan up",
+        "link set wan txqueuelen 2000 up",
         "route add 0.0.0.0/0 dev wan",
     ]
 
@@ -63,7 +63,7 @@ def test_a_carrier_has_one_cable_to_the_router_behind_it() -> None:
         "address add 51.0.0.129/32 dev wan",
         "address add 51.0.0.130/32 dev wan",
         "address add 2a00:51:0:20::1/128 dev wan nodad",
-        "link set wan up",
+        "link set wan txqueuelen 2000 up",
         "route add 0.0.0.0/0 dev wan",
         "route add ::/0 dev wan",
         "route add 2a00:51:0:22::/64 via 2a00:51:0:21::2",

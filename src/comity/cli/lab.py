@@ -21,12 +21,13 @@ from comity.cli.running import run as run_command
 from comity.cli.talk import Talk
 from comity.cli.troupe import MAX_LINE, read_line
 from comity.core.topology import MOST_MACHINES, Topology
-from comity.errors import UsageError
+from comity.errors import UnreachableError, UsageError
 from comity.lab import shipped
 from comity.lab.drawing import draw
 from comity.lab.namespaces import Lab, missing
 from comity.lab.namespaces import lab as entered
 from comity.lab.picture import picture
+from comity.lab.selftest import Finding
 
 
 class TopologyName(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
@@ -99,6 +100,36 @@ def shell(topology: str, host: str, m: int | None, quiet: bool) -> None:
 
 @lab.command()
 @parties_option
+@shared.json
+@topology_argument
+def check(topology: str, m: int | None, as_json: bool) -> None:
+    """Build TOPOLOGY, test it, and say what was found: each distance, each NAT."""
+
+    async def work(talk: Talk) -> int:
+        found = shipped.find(topology, m)
+        async with _entered(talk, found, strict=False) as made:
+            if not as_json:
+                _table(made.findings)
+            for finding in made.findings if as_json else ():
+                lines = (f"wanted {finding.wanted}", f"found {finding.found}")
+                talk.line(finding.about, *lines, event="finding", about=finding.about, fine=finding.fine, lines=lines)
+            return 0 if all(finding.fine for finding in made.findings) else UnreachableError.exit_code
+
+    run_command("lab check", Talking(as_json=as_json), work)
+
+
+def _table(findings: Sequence[Finding]) -> None:
+    """On stdout. What was wanted is said where it differs, and for distances, which are never quite as wanted."""
+    width = max((len(finding.about) for finding in findings), default=0)
+    for finding in findings:
+        wanted = f"   wanted {finding.wanted}" if finding.kind == "path" or not finding.fine else ""
+        click.echo(
+            f"{'ok ' if finding.fine else 'OFF'}  {finding.kind:4}  {finding.about:{width}}  {finding.found}{wanted}"
+        )
+
+
+@lab.command()
+@parties_option
 @click.option(
     "--svg",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
@@ -142,12 +173,12 @@ def _check_name(name: str, there: list[str]) -> None:
 
 
 @asynccontextmanager
-async def _entered(talk: Talk, topology: Topology) -> AsyncIterator[Lab]:
+async def _entered(talk: Talk, topology: Topology, *, strict: bool = True) -> AsyncIterator[Lab]:
     why = missing()
     if why:
         raise UsageError("there can be no lab on this machine", hint=why)
     began = time.perf_counter()
-    async with entered(topology) as made:
+    async with entered(topology, strict=strict) as made:
         seconds = time.perf_counter() - began
         count = len(made.plan.machines)
         text = f"{topology.name}: {count} machines in {seconds:.1f} s"

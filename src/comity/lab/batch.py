@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from comity.core.addressing import LAN, WAN, Interface, Machine
+from comity.lab.tun import QUEUE
 
 BRIDGED = "b"
 """Interfaces of a router that has several machines inside: b0, b1, ..., joined by the bridge `lan`."""
@@ -42,7 +43,8 @@ def _addresses(machine: Machine) -> Iterator[str]:
     for interface in filter(None, (machine.lan, machine.wan)):
         for address in interface.addresses:  # duplicate address detection would take a second
             yield f"address add {address} dev {interface.name}{' nodad' if ':' in address else ''}"
-        yield f"link set {interface.name} up"
+        device = interface.name == WAN and machine.region
+        yield f"link set {interface.name} {f'txqueuelen {QUEUE} ' if device else ''}up"
     yield from _ways_out(machine.wan)
     for network, via in machine.routes:
         yield f"route add {network} via {via}"

@@ -22,19 +22,19 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from comity.core.addressing import Machine, Plan, plan
-from comity.core.topology import Topology
-from comity.errors import ComityError, UsageError
+from comity.errors import ComityError, UnreachableError, UsageError
 from comity.lab import building
 from comity.lab.delay import DelayCore
 from comity.lab.kernel import Spaces
 from comity.lab.names import Resolver
 from comity.lab.nat import ruleset
-from comity.lab.wire import Wire
+from comity.lab.selftest import measure
+from comity.lab.wire import Task, Wire, failure
 
+MOST_HINTS = 10
 END_SECONDS = 2.0
 """How long commands may take to end after SIGTERM."""
 
@@ -52,9 +52,9 @@ class Job:
 
 
 class Leader:
-    def __init__(self, wire: Wire, topology: Topology, kept: tuple[Path, ...]) -> None:
-        self._wire, self._topology, self._kept = wire, topology, kept
-        self._plan: Plan = plan(topology)
+    def __init__(self, wire: Wire, task: Task) -> None:
+        self._wire, self._topology, self._kept, self._strict = wire, task.topology, task.kept, task.strict
+        self._plan: Plan = plan(task.topology)
         self._spaces: dict[str, Spaces] = {}
         self._jobs: dict[int, Job] = {}
 
@@ -64,11 +64,17 @@ class Leader:
         self._core = await DelayCore.start()
         await building.distances(self._topology, self._core)
         await building.connect(self._plan, self._spaces, self._core, rules)
-        self._resolvers = [
-            Resolver.start(f"/proc/self/fd/{spaces.net}", self._plan.names(name))
-            for name, spaces in self._spaces.items()
-        ]
-        await self._wire.send({"ready": True, "realtime": self._core.realtime})
+
+        def space(name: str) -> str:
+            return f"/proc/self/fd/{self._spaces[name].net}"
+
+        self._resolvers = [Resolver.start(space(m.name), self._plan.names(m.name)) for m in self._plan.machines]
+        findings = await measure(self._topology, self._plan, space, realtime=self._core.realtime)
+        wrong = [finding for finding in findings if not finding.fine]
+        if wrong and self._strict:
+            hints = tuple(f"{finding.about} is {finding.found}, not {finding.wanted}" for finding in wrong[:MOST_HINTS])
+            raise UnreachableError("the lab is not as its topology says", hint=hints)
+        await self._wire.send({"realtime": self._core.realtime, "findings": [vars(finding) for finding in findings]})
         async with asyncio.TaskGroup() as self._tasks:  # a bug in one of them ends the lab, loudly
             while (got := await self._wire.receive()) is not None:
                 self._tasks.create_task(self._answer(*got))
@@ -81,7 +87,7 @@ class Leader:
             method = getattr(self, f"do_{request.pop('do')}")
             answer = {"answer": await method(**request, **({"files": files} if files else {}))}
         except ComityError as exc:
-            answer = {"error": exc.message, "hints": exc.hints}
+            answer = failure(exc)
         finally:
             for file in files:
                 os.close(file)
@@ -154,16 +160,16 @@ def _environment() -> dict[str, str]:
 
 
 def _lead(descriptor: int) -> int:
-    topology, kept = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our own parent, by its pipe
+    task: Task = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our own parent, by its pipe
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 
     async def main() -> None:
         wire = Wire(socket.socket(fileno=descriptor))
         try:
-            await Leader(wire, topology, kept).lead()
+            await Leader(wire, task).lead()
         except* ComityError as group:
             first = _first(group)
-            await wire.send({"failed": first.message, "hints": first.hints})
+            await wire.send(failure(first))
 
     asyncio.run(main())
     return 0

@@ -21,9 +21,10 @@ from typing import Any
 import comity
 from comity.core.addressing import plan
 from comity.core.topology import Topology
-from comity.errors import ComityError, UsageError
+from comity.errors import ComityError
 from comity.lab.delay import Lateness
-from comity.lab.wire import Wire
+from comity.lab.selftest import Finding
+from comity.lab.wire import Task, Wire, raised
 
 END_SECONDS = 6.0
 """How long the leader may take to end; then it is killed, and the kernel ends the rest."""
@@ -49,7 +50,7 @@ def rootless() -> bool:
 
 def _unshare(as_user: bool) -> list[str]:
     own = ["--user", "--map-root-user"] if as_user else []
-    return ["unshare", *own, "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc", "--"]
+    return ["unshare", *own, "--mount", "--pid", "--net", "--uts", "--fork", "--kill-child", "--mount-proc", "--"]
 
 
 class Job:
@@ -79,6 +80,8 @@ class Lab:
         """Of the process above the leader: killing it ends the lab."""
         self.realtime = False
         """Whether the delay core goes before normal processes."""
+        self.findings: tuple[Finding, ...] = ()
+        """Of its self-test."""
         self._wire = wire
         self._numbers = itertools.count(1)
         self._asked: dict[int, asyncio.Future[Any]] = {}
@@ -140,7 +143,7 @@ class Lab:
                 self._jobs.pop(message["ended"]).ended.set_result(message["code"])
             elif (asked := self._asked.get(message["serial"])) is not None and not asked.done():
                 if "error" in message:
-                    asked.set_exception(UsageError(message["error"], hint=tuple(message["hints"])))
+                    asked.set_exception(raised(message))
                 else:
                     asked.set_result(message["answer"])
         for future in (*self._asked.values(), *(job.ended for job in self._jobs.values())):
@@ -154,16 +157,17 @@ def _over() -> ComityError:
 
 
 @asynccontextmanager
-async def lab(topology: Topology, *, kept: Sequence[Path] = ()) -> AsyncIterator[Lab]:
+async def lab(topology: Topology, *, kept: Sequence[Path] = (), strict: bool = True) -> AsyncIterator[Lab]:
     """Builds a lab and takes it away. `kept`: files and folders below /tmp and /run that its machines can see.
 
-    The current folder and the installation of Python can always be seen. Raises UsageError when there can be no lab.
+    The current folder and the installation of Python can always be seen. Raises UsageError when there can be no lab,
+    and UnreachableError when its self-test finds something off; without `strict` that is for the caller to judge.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     wire = Wire(ours)
     try:
         with theirs, tempfile.TemporaryFile() as task:
-            task.write(pickle.dumps((topology, _kept(kept))))
+            task.write(pickle.dumps(Task(topology, _kept(kept), strict)))
             task.seek(0)
             process = await asyncio.create_subprocess_exec(
                 *_unshare(rootless()),
@@ -181,9 +185,10 @@ async def lab(topology: Topology, *, kept: Sequence[Path] = ()) -> AsyncIterator
         first = await wire.receive()
         if first is None:
             raise ComityError("the lab has ended before it was ready")
-        if "failed" in first[0]:
-            raise UsageError(first[0]["failed"], hint=tuple(first[0]["hints"]))
+        if "error" in first[0]:
+            raise raised(first[0])
         made.realtime = first[0]["realtime"]
+        made.findings = tuple(Finding(**finding) for finding in first[0]["findings"])
         listening = asyncio.create_task(made.listen())
         yield made
     finally:

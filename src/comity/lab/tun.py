@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -40,7 +41,10 @@ def _open(name: str) -> int:
         fcntl.ioctl(descriptor, _SETIFF, struct.pack("16sH22x", name.encode(), _TUN | _NO_PI | _VNET_HDR))
         fcntl.ioctl(descriptor, _SETVNETHDRSZ, struct.pack("i", 10))
         superpackets(descriptor, True)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        with (
+            contextlib.suppress(PermissionError),  # in a user namespace only `ip link set` may do it
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock,
+        ):
             fcntl.ioctl(sock, _SETTXQLEN, struct.pack("16si20x", name.encode(), QUEUE))
     except OSError:
         os.close(descriptor)

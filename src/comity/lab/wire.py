@@ -7,13 +7,35 @@ import json
 import os
 import socket
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from comity.errors import UsageError
+from comity.core.topology import Topology
+from comity.errors import ComityError, UnreachableError, UsageError
 
 MAX_MESSAGE = 1 << 17
 """Bytes; a command line fits, and the kernel takes it whole."""
 MAX_FILES = 3
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a leader is told before anything else."""
+
+    topology: Topology
+    kept: tuple[Path, ...]  # below /tmp and /run, what machines can see
+    strict: bool  # a lab that is off is an error
+
+
+def failure(exc: ComityError) -> dict[str, Any]:
+    return {"error": exc.message, "hints": exc.hints, "kind": exc.kind}
+
+
+def raised(message: dict[str, Any]) -> ComityError:
+    """What `failure` has packed."""
+    kinds: dict[str, type[ComityError]] = {kind.kind: kind for kind in (UsageError, UnreachableError)}
+    return kinds.get(message["kind"], ComityError)(message["error"], hint=tuple(message["hints"]))
 
 
 class Wire:
