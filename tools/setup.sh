@@ -4,10 +4,10 @@ find_python() {
     if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$candidate"; return; fi
   done
 }
-make_venv() { # $1: python
-  "$1" -m venv --clear .venv >/dev/null 2>&1 && return
+make_venv() { # $1: python, $2: where
+  "$1" -m venv --clear "$2" >/dev/null 2>&1 && return
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    apt-get update -qq >/dev/null && apt-get install -y -qq python3-venv >/dev/null && "$1" -m venv --clear .venv && return
+    apt-get update -qq >/dev/null && apt-get install -y -qq python3-venv >/dev/null && "$1" -m venv --clear "$2" && return
   fi
   echo "error: this Python cannot make a virtual environment" >&2
   echo "hint: sudo apt install python3-venv" >&2
@@ -21,20 +21,29 @@ make_lab() { # what tests need to make networks; where it cannot be had they are
     echo "they could not be installed; these tests are skipped" >&2
 }
 make_environment() { # $1: the extra to install; dev holds fast, so .venv changes back for nobody
-  local sum have base
-  sum=$(cksum < pyproject.toml)
+  local have
   have=$(cat .venv/comity-stamp 2>/dev/null || true)
-  if [ -x .venv/bin/python ]; then
-    [ "$have" = "$1 $sum" ] || [ "$have" = "dev $sum" ] && return
-  fi
+  [ -x .venv/bin/python ] && [ "$have" = "dev $(stamp)" ] && return
+  install_in .venv "$1" "$1 $(stamp)" "Setting up .venv (once; about a minute)"
+}
+make_oldest() { # the same with the oldest MPyC that comity takes
+  local mpyc
+  mpyc=$(sed -n 's/^ *"mpyc>=\([0-9.]*\)".*/mpyc==\1/p' pyproject.toml)
+  install_in .venv-oldest dev "$mpyc $(stamp)" "Setting up .venv-oldest, with $mpyc" "$mpyc"
+}
+stamp() { cksum < pyproject.toml; }
+install_in() { # $1: where, $2: the extra, $3: what to note when done, $4: what to say, then more packages
+  local folder=$1 extra=$2 done=$3 base
+  [ -x "$folder/bin/python" ] && [ "$(cat "$folder/comity-stamp" 2>/dev/null || true)" = "$done" ] && return
   base=$(find_python)
   [ -n "$base" ] || { echo "error: comity needs Python 3.11 or later" >&2; exit 2; }
-  echo "Setting up .venv (once; about a minute)" >&2
-  .venv/bin/python -c '' 2>/dev/null || make_venv "$base"
-  if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".[$1]"; then
+  echo "$4" >&2
+  shift 4
+  "$folder/bin/python" -c '' 2>/dev/null || make_venv "$base" "$folder"
+  if ! "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -e ".[$extra]" "$@"; then
     echo "error: the packages that comity needs could not be installed" >&2
     echo "hint: is there a network, or a package index that pip can reach?" >&2
     exit 2
   fi
-  echo "$1 $sum" > .venv/comity-stamp
+  echo "$done" > "$folder/comity-stamp"
 }
