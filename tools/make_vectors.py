@@ -279,24 +279,32 @@ def refused_messages(log: list[bytes]) -> Iterator[tuple[bytes, str]]:
 
 def preface_vectors() -> dict[str, Any]:
     key, tag = digest("vector pair"), digest("vector tag")[:16]
+    nonces = [digest("vector nonce", name.encode())[:16] for name in ("question", "answer")]
     several = [
-        Preface(tag, 0, 2, preface.DATA, 0, 1),
-        Preface(tag, 2, 0, CONTROL, 0, 0),
-        Preface(bytes(16), 2**16 - 1, 2**15, preface.DATA, 2**32 - 1, 2**31),
+        Preface(tag, 0, 2, preface.DATA, 0, 1, nonces[0]),
+        Preface(tag, 2, 0, preface.DATA, 0, 1, nonces[1]),
+        Preface(tag, 2, 0, CONTROL, 0, 0, bytes(16)),
+        Preface(bytes(16), 2**16 - 1, 2**15, preface.DATA, 2**32 - 1, 2**31, b"\xff" * 16),
     ]
-    good = several[0].pack(key)
+    good, answer = several[0].pack(key), several[1].pack(key)
     refused = [
         (good[:-1], "a byte is missing"),
         (good + b"\x00", "a byte too many"),
         (b"cz" + good[2:], "another protocol"),
-        (good[:2] + b"\x02" + good[3:], "version 2"),
+        (good[:2] + b"\x01" + good[3:], "version 1"),
         (good[:23] + b"\x02" + good[24:], "an unknown kind"),
         (good[:-1] + bytes([good[-1] ^ 1]), "not authentic"),
         (good[:20] + bytes([good[20] ^ 1]) + good[21:], "not authentic"),
     ]
     return {
-        "about": f"prefaces of {preface.SIZE} bytes; kind: {CONTROL} control, {preface.DATA} data",
+        "about": f"prefaces of {preface.SIZE} bytes; kind: {CONTROL} control, {preface.DATA} data; "
+        "and what the dialler says when it has the answer to its own",
         "key": key.hex(),
+        "proof": {
+            "question": good.hex(),
+            "answer": answer.hex(),
+            "proof": preface.proof(good, answer, key).hex(),
+        },
         "accepted": [
             {
                 "preface": p.pack(key).hex(),
@@ -306,6 +314,7 @@ def preface_vectors() -> dict[str, Any]:
                 "kind": p.kind,
                 "epoch": p.epoch,
                 "number": p.number,
+                "nonce": p.nonce.hex(),
             }
             for p in several
         ],

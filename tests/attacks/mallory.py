@@ -126,7 +126,7 @@ def claims_another_seat() -> None:
         said = preface.parse(data)
         assert said is not None
         other = next(i for i in range(self.session.m) if i not in (self.me, peer))
-        return preface.Preface(said.tag, other, peer, kind, epoch, number).pack(self.prefaces[peer])
+        return preface.Preface(said.tag, other, peer, kind, epoch, number, said.nonce).pack(self.prefaces[peer])
 
     pairs.Pairs.preface = claim  # type: ignore[method-assign]
 
@@ -215,9 +215,11 @@ async def _dial(self: run.Run, peer: int) -> None:
     held = []
     for number in range(1, FLOOD + 1):
         channel = await self._channels._reach.dial(peer)
-        await loop.sock_sendall(channel.sock, self.pairs.preface(peer, preface.DATA, 1, number))
+        mine = self.pairs.preface(peer, preface.DATA, 1, number)
+        await loop.sock_sendall(channel.sock, mine)
         with suppress(ConnectionError):
-            await loop.sock_recv(channel.sock, preface.SIZE)  # the answer
+            answer = await loop.sock_recv(channel.sock, preface.SIZE)
+            await loop.sock_sendall(channel.sock, preface.proof(mine, answer, self.pairs.prefaces[peer]))
             held.append(channel)
     self.person.line("Dialled", event="dialled", channels=len(held))
     await asyncio.Event().wait()

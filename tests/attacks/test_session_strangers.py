@@ -36,14 +36,14 @@ mpc.run(main())
 
 def other(sender: int, to: int, kind: int) -> bytes:
     """A preface of another session."""
-    return Preface(random.randbytes(16), sender, to, kind, 0, 1).pack(random.randbytes(32))
+    return Preface(random.randbytes(16), sender, to, kind, 0, 1, random.randbytes(16)).pack(random.randbytes(32))
 
 
 REFUSED = (
     random.randbytes(SIZE),
     b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" + b" " * SIZE,
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + random.randbytes(500),
-    MAGIC + b"\x02" + random.randbytes(SIZE - 3),
+    MAGIC + b"\x01" + random.randbytes(SIZE - 3),
     *(other(sender, to, kind) for sender, to in ((1, 0), (2, 0), (0, 1)) for kind in (CONTROL, DATA)),
 )
 """What makes a stranger one who is closed at once, without a word."""

@@ -76,6 +76,7 @@ class Party:
         self.outbox: list[bytes] = []
         self.told: list[Command] = []
         self.story: list[str] = []
+        self.heard: list[bytes] = []  # what was read, unsealed; empty where it could not be
         self.error: ComityError | None = None
         self.left = ""  # the reason it gave
         self.instead: dict[str, Callable[[Envelope], Iterable[bytes]]] = {}
@@ -128,7 +129,8 @@ class Party:
             return
         at, heard = len(self.told), "something sealed with another key"
         try:
-            raw = unseal(self.room.key, body, b"ceremony")
+            self.heard.append(b"")
+            self.heard[-1] = raw = unseal(self.room.key, body, b"ceremony")
             heard = self.room.describe(raw)
             self.obey(self.ceremony.receive(raw))
         except ComityError as exc:

@@ -1,12 +1,15 @@
+from dataclasses import replace
+from itertools import permutations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from comity.core import preface
-from comity.core.preface import CONTROL, DATA, SIZE, Preface, authentic, parse
+from comity.core.preface import CONTROL, DATA, PROOF_SIZE, SIZE, Preface, authentic, parse, proof
 
 KEY = b"k" * 32
-SENT = Preface(b"t" * 16, 0, 2, DATA, 1, 3)
+SENT = Preface(b"t" * 16, 0, 2, DATA, 1, 3, b"n" * 16)
 PREFACES = st.builds(
     Preface,
     st.binary(min_size=16, max_size=16),
@@ -15,6 +18,7 @@ PREFACES = st.builds(
     st.sampled_from([CONTROL, DATA]),
     st.integers(0, 2**32 - 1),
     st.integers(0, 2**32 - 1),
+    st.binary(min_size=16, max_size=16),
 )
 
 
@@ -44,7 +48,7 @@ def test_another_size_is_no_preface(size: int) -> None:
 
 @pytest.mark.parametrize(
     ("at", "byte"),
-    [(0, ord("C")), (1, ord("x")), (2, 0), (2, 2), (2, 255), (23, 2), (23, 255)],
+    [(0, ord("C")), (1, ord("x")), (2, 0), (2, 1), (2, 255), (23, 2), (23, 255)],
 )
 def test_another_protocol_version_or_kind_is_no_preface(at: int, byte: int) -> None:
     data = bytearray(SENT.pack(KEY))
@@ -62,5 +66,15 @@ def test_a_stranger_who_speaks_something_else_is_not_routed(data: bytes) -> None
 
 def test_the_layout_is_fixed() -> None:
     head = SENT.pack(KEY)[:-16]
-    assert head == b"cy\x01" + b"t" * 16 + bytes.fromhex("0000 0002 01 00000001 00000003")
-    assert preface.SIZE == len(head) + 16 == 48
+    assert head == b"cy\x02" + b"t" * 16 + bytes.fromhex("0000 0002 01 00000001 00000003") + b"n" * 16
+    assert preface.SIZE == len(head) + 16 == 64
+
+
+def test_a_proof_is_for_this_question_and_this_answer_and_of_this_pair() -> None:
+    """What somebody recorded of one channel opens no other."""
+    question, answer = SENT.pack(KEY), replace(SENT, sender=2, to=0, nonce=b"m" * 16).pack(KEY)
+    other = replace(SENT, nonce=b"o" * 16).pack(KEY)
+    proofs = [proof(*said, KEY) for said in permutations((question, answer, other), 2)]
+    assert len({*proofs, proof(question, answer, b"j" * 32)}) == 7
+    assert {len(one) for one in proofs} == {PROOF_SIZE}
+    assert proof(question, answer, KEY) not in (question[-16:], answer[-16:])

@@ -198,7 +198,7 @@ def test_a_message_is_refused(vector: dict[str, Any]) -> None:
 def test_a_preface_has_its_fields(vector: dict[str, Any]) -> None:
     data, key = bytes.fromhex(vector["preface"]), bytes.fromhex(PREFACE["key"])
     fields = [vector[name] for name in ("from", "to", "kind", "epoch", "number")]
-    sent = Preface(bytes.fromhex(vector["tag"]), *fields)
+    sent = Preface(bytes.fromhex(vector["tag"]), *fields, bytes.fromhex(vector["nonce"]))
     assert preface.parse(data) == sent and sent.pack(key) == data and preface.authentic(data, key)
 
 
@@ -207,6 +207,12 @@ def test_a_preface_is_refused(vector: dict[str, Any]) -> None:
     data = bytes.fromhex(vector["preface"])
     assert (preface.parse(data) is not None) is (vector["why"] == "not authentic")
     assert not preface.authentic(data, bytes.fromhex(PREFACE["key"]))
+
+
+def test_a_dialler_proves_that_it_is_there() -> None:
+    question, answer, proof = (bytes.fromhex(PREFACE["proof"][name]) for name in ("question", "answer", "proof"))
+    key = bytes.fromhex(PREFACE["key"])
+    assert preface.proof(question, answer, key) == proof and preface.authentic(answer, key)
 
 
 # frames.json

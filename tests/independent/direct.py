@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import re
 import socket
 from collections import Counter
@@ -16,6 +17,7 @@ from tests.independent.ceremony import check_list
 from tests.independent.notation import (
     CONTROL_LINK,
     PREFACE_SIZE,
+    PROOF_SIZE,
     Fault,
     Malformed,
     Preface,
@@ -25,6 +27,7 @@ from tests.independent.notation import (
     fields,
     integer,
     octets,
+    proof,
     read_preface,
     text,
 )
@@ -121,11 +124,11 @@ class Direct:
     def close(self) -> None:
         self._listener.close()
 
-    async def _read(self, sock: socket.socket) -> bytes:
+    async def _read(self, sock: socket.socket, size: int = PREFACE_SIZE) -> bytes:
         data = b""
         async with asyncio.timeout(GREET):
-            while len(data) < PREFACE_SIZE:
-                part = await self._loop.sock_recv(sock, PREFACE_SIZE - len(data))
+            while len(data) < size:
+                part = await self._loop.sock_recv(sock, size - len(data))
                 if not part:
                     raise Malformed("no preface")
                 data += part
@@ -143,7 +146,10 @@ class Direct:
             preface = read_preface(await self._read(sock), self._key)
             if preface.kind == CONTROL_LINK and preface.epoch:
                 raise Malformed("a control link of another epoch")
-            await self._loop.sock_sendall(sock, preface.answer().pack(self._keys[preface.sender]))
+            key, answer = self._keys[preface.sender], preface.answer(os.urandom(16))
+            await self._loop.sock_sendall(sock, answer.pack(key))
+            if await self._read(sock, PROOF_SIZE) != proof(key, preface, answer):
+                raise Malformed("no proof")
         except (Fault, OSError, TimeoutError):
             sock.close()
             return
@@ -155,12 +161,14 @@ class Direct:
         if sock is None:
             return
         self._numbers[party, kind, epoch] += 1
-        mine = Preface(self._session.tag, self._session.me, party, kind, epoch, self._numbers[party, kind, epoch])
+        number, nonce = self._numbers[party, kind, epoch], os.urandom(16)
+        mine = Preface(self._session.tag, self._session.me, party, kind, epoch, number, nonce)
         try:
             await self._loop.sock_sendall(sock, mine.pack(self._keys[party]))
             theirs = read_preface(await self._read(sock), self._key)
-            if theirs != mine.answer():
+            if theirs != mine.answer(theirs.nonce):
                 raise Malformed("another preface than the answer")
+            await self._loop.sock_sendall(sock, proof(self._keys[party], mine, theirs))
         except (Fault, OSError, TimeoutError):
             sock.close()
             return

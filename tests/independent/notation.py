@@ -376,8 +376,9 @@ def _is_address(address: str) -> bool:
 
 # Section 11
 
-_PREFACE = struct.Struct(">2sB16sHHBII")
+_PREFACE = struct.Struct(">2sB16sHHBII16s")
 PREFACE_SIZE = _PREFACE.size + 16
+PROOF_SIZE = 16
 
 
 @dataclass(frozen=True)
@@ -388,13 +389,19 @@ class Preface:
     kind: int
     epoch: int
     number: int
+    nonce: bytes
 
     def pack(self, key: bytes) -> bytes:
-        head = _PREFACE.pack(b"cy", 1, self.tag, self.sender, self.to, self.kind, self.epoch, self.number)
+        fields = self.tag, self.sender, self.to, self.kind, self.epoch, self.number, self.nonce
+        head = _PREFACE.pack(b"cy", 2, *fields)
         return head + hmac.digest(key, head, "sha256")[:16]
 
-    def answer(self) -> Preface:
-        return Preface(self.tag, self.to, self.sender, self.kind, self.epoch, self.number)
+    def answer(self, nonce: bytes) -> Preface:
+        return Preface(self.tag, self.to, self.sender, self.kind, self.epoch, self.number, nonce)
+
+
+def proof(key: bytes, question: Preface, answer: Preface) -> bytes:
+    return hmac.digest(key, b"proof" + question.pack(key) + answer.pack(key), "sha256")[:PROOF_SIZE]
 
 
 def read_preface(data: bytes, key_of: Callable[[Preface], bytes]) -> Preface:
@@ -403,7 +410,7 @@ def read_preface(data: bytes, key_of: Callable[[Preface], bytes]) -> Preface:
         raise Malformed("a preface of another size")
     magic, version, *rest = _PREFACE.unpack(data[:-16])
     preface = Preface(*rest)
-    if magic != b"cy" or version != 1 or preface.kind not in (CONTROL_LINK, DATA_LINK):
+    if magic != b"cy" or version != 2 or preface.kind not in (CONTROL_LINK, DATA_LINK):
         raise Malformed("no preface")
     if not hmac.compare_digest(preface.pack(key_of(preface)), data):
         raise Unverified("a preface that is not authentic")

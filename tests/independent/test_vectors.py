@@ -143,7 +143,16 @@ def test_a_preface(case: dict[str, Any]) -> None:
     preface = notation.read_preface(data, lambda _: key)
     assert preface.pack(key) == data
     numbers = (case[name] for name in ("from", "to", "kind", "epoch", "number"))
-    assert preface == Preface(bytes.fromhex(case["tag"]), *numbers)
+    assert preface == Preface(bytes.fromhex(case["tag"]), *numbers, bytes.fromhex(case["nonce"]))
+
+
+def test_the_proof_of_a_dialler() -> None:
+    key, case = bytes.fromhex(PREFACE["key"]), PREFACE["proof"]
+    question, answer = (
+        notation.read_preface(bytes.fromhex(case[name]), lambda _: key) for name in ("question", "answer")
+    )
+    assert question.answer(answer.nonce) == answer
+    assert notation.proof(key, question, answer).hex() == case["proof"]
 
 
 @cases(PREFACE["refused"])

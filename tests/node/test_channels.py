@@ -2,8 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -189,6 +189,36 @@ async def test_a_slot_is_filled_once_however_often_it_is_wanted() -> None:
         alice.channels.filled(slot)
         await filling
         assert alice.reach.dialled == 1
+
+
+async def test_who_repeats_a_recorded_preface_gets_no_channel() -> None:
+    """Mallory has heard alice and bob, and their link does not stand yet."""
+    async with nodes() as (alice, bob):
+        loop, key = asyncio.get_running_loop(), b"key of the pair"
+        question = alice.channels._pairs.preface(1, DATA, 0, 1)
+        with arrival(bob) as channel:
+            await loop.sock_sendall(channel, question)
+            proof = preface.proof(question, await loop.sock_recv(channel, preface.SIZE), key)
+            await loop.sock_sendall(channel, proof)
+            await bob.has_taken(1)
+        for said in (question + proof, question + question, question + bytes(preface.PROOF_SIZE)):
+            with arrival(bob) as channel:
+                await loop.sock_sendall(channel, said)
+                answer = preface.parse(await loop.sock_recv(channel, preface.SIZE))
+                assert answer is not None and answer.sender == 1
+                with suppress(ConnectionError):  # what was sent in excess is not read
+                    assert await loop.sock_recv(channel, 1) == b""
+        assert len(bob.taken) == 1
+
+
+@contextmanager
+def arrival(at: Node) -> Iterator[socket.socket]:
+    near, far = socket.socketpair()
+    for sock in near, far:
+        sock.setblocking(False)
+    at.reach.here.put(Channel(far, Path("wire")))
+    with near:
+        yield near
 
 
 async def test_an_arrival_for_a_link_that_stands_or_that_nobody_takes_is_closed() -> None:

@@ -5,15 +5,25 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from comity.core.limits import MAX_ARRIVALS
-from comity.core.preface import DATA, SIZE, Preface
+from comity.core.preface import DATA, PROOF_SIZE, SIZE, Preface, proof
 from comity.errors import UnreachableError
 from comity.interfaces import Channel, Path
 from comity.reach import preface
 from comity.reach.arrivals import Arrivals
 from comity.reach.preface import greet, receive, route
 
-MINE = Preface(b"t" * 16, 0, 1, DATA, 0, 1).pack(b"k" * 32)
-ANSWER = Preface(b"t" * 16, 1, 0, DATA, 0, 1).pack(b"k" * 32)
+KEY = b"k" * 32
+MINE = Preface(b"t" * 16, 0, 1, DATA, 0, 1, b"n" * 16).pack(KEY)
+ANSWER = Preface(b"t" * 16, 1, 0, DATA, 0, 1, b"m" * 16).pack(KEY)
+PROOF = proof(MINE, ANSWER, KEY)
+
+
+def prove(answer: bytes) -> bytes | None:
+    return PROOF if answer == ANSWER else None
+
+
+def reply(question: bytes) -> tuple[bytes, bytes] | None:
+    return (ANSWER, PROOF) if question == MINE else None
 
 
 @pytest.fixture
@@ -29,20 +39,21 @@ async def test_prefaces_are_exchanged_and_not_a_byte_more_is_read(ends: tuple[Ch
     channel, far = ends
     arrived = Channel(far, Path("direct"))
 
-    async def answer() -> bytes:
-        got = await receive(arrived)
-        far.send(ANSWER + b"what the link says")
-        return got
+    async def dial() -> None:
+        await greet(channel, MINE, prove)
+        channel.sock.send(b"what the link says")
 
-    answered, _ = await asyncio.gather(answer(), greet(channel, MINE, ANSWER.__eq__))
+    answered, _ = await asyncio.gather(receive(arrived, reply), dial())
     assert answered == MINE
-    assert channel.sock.recv(100) == b"what the link says"
+    assert far.recv(100) == b"what the link says"
+    far.send(b"and its answer")
+    assert channel.sock.recv(100) == b"and its answer"
 
 
 async def test_a_preface_may_come_byte_by_byte(ends: tuple[Channel, socket.socket]) -> None:
     channel, far = ends
-    reading = asyncio.create_task(receive(channel))
-    for byte in MINE:
+    reading = asyncio.create_task(receive(channel, reply))
+    for byte in MINE + PROOF:
         assert not reading.done()
         far.send(bytes([byte]))
         for _ in range(3):
@@ -54,26 +65,47 @@ async def test_another_answer_than_expected_closes_the_channel(ends: tuple[Chann
     channel, far = ends
     far.send(MINE)
     with pytest.raises(UnreachableError, match=r"another session answers at 192.0.2.7:7000"):
-        await greet(channel, MINE, ANSWER.__eq__)
+        await greet(channel, MINE, prove)
     assert channel.sock.fileno() == -1
     assert far.recv(SIZE + 1) == MINE and far.recv(1) == b""
 
 
-@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\n", MINE[:-1]])
+async def test_a_preface_that_nobody_expects_is_not_answered(ends: tuple[Channel, socket.socket]) -> None:
+    channel, far = ends
+    far.send(ANSWER)
+    with pytest.raises(UnreachableError, match=r"192.0.2.7:7000 is nobody who is expected"):
+        await receive(channel, reply)
+    assert channel.sock.fileno() == -1 and far.recv(1) == b""
+
+
+@pytest.mark.parametrize("said", [bytes(PROOF_SIZE), proof(MINE, MINE, KEY), proof(MINE, ANSWER, b"j" * 32)])
+async def test_who_repeats_a_preface_and_cannot_prove_it_is_closed(
+    ends: tuple[Channel, socket.socket], said: bytes
+) -> None:
+    """Mallory has recorded a preface of bob's, and the proof that belonged to another answer."""
+    channel, far = ends
+    far.send(MINE + said)
+    with pytest.raises(UnreachableError, match=r"192.0.2.7:7000 repeats what somebody else has said"):
+        await receive(channel, reply)
+    assert channel.sock.fileno() == -1 and far.recv(SIZE + 1) == ANSWER
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\n", MINE[:-1], MINE, MINE + PROOF[:-1]])
 async def test_an_end_before_the_preface_closes_the_channel(ends: tuple[Channel, socket.socket], said: bytes) -> None:
     channel, far = ends
     far.send(said)
     far.shutdown(socket.SHUT_WR)
     with pytest.raises(UnreachableError, match=r"192.0.2.7:7000 closed the channel before it was used"):
-        await receive(channel)
+        await receive(channel, reply)
     assert channel.sock.fileno() == -1
 
 
-async def test_who_says_nothing_is_given_up(ends: tuple[Channel, socket.socket]) -> None:
+@pytest.mark.parametrize("said", [MINE[:-1], MINE])
+async def test_who_says_nothing_more_is_given_up(ends: tuple[Channel, socket.socket], said: bytes) -> None:
     channel, far = ends
-    far.send(MINE[:-1])
+    far.send(said)
     with pytest.raises(UnreachableError, match="said nothing"):
-        await receive(channel, timeout=0.01)
+        await receive(channel, reply, timeout=0.01)
     assert channel.sock.fileno() == -1
 
 
@@ -85,14 +117,14 @@ async def test_a_broken_channel_is_an_error_of_the_network() -> None:
     far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     far.close()  # a reset
     with pytest.raises(UnreachableError, match="broke: connection reset by peer"):
-        await greet(Channel(near, Path("direct")), MINE, ANSWER.__eq__)
+        await greet(Channel(near, Path("direct")), MINE, prove)
     assert near.fileno() == -1
 
 
 @pytest.mark.parametrize("greeting", [True, False])
 async def test_a_cancelled_exchange_closes_the_channel(ends: tuple[Channel, socket.socket], greeting: bool) -> None:
     channel, _ = ends
-    exchange = greet(channel, MINE, ANSWER.__eq__) if greeting else receive(channel)
+    exchange = greet(channel, MINE, prove) if greeting else receive(channel, reply)
     task = asyncio.ensure_future(exchange)
     await asyncio.sleep(0)
     task.cancel()
@@ -134,17 +166,19 @@ async def arriving() -> AsyncIterator[Arriving]:
 
 async def test_every_arrival_is_handed_over_with_its_preface_whatever_strangers_do(arriving: Arriving) -> None:
     taken: asyncio.Queue[tuple[Channel, bytes]] = asyncio.Queue()
-    routing = asyncio.create_task(route(arriving.queue, lambda *arrival: taken.put_nowait(arrival)))
+    routing = asyncio.create_task(route(arriving.queue, reply, lambda *arrival: taken.put_nowait(arrival)))
     arriving.come()  # says nothing
     arriving.come(b"GET /")
     arriving.far[1].close()
-    arriving.come(MINE)
-    arriving.come(ANSWER)
-    got = [await taken.get() for _ in range(2)]
-    assert got == [(arriving.near[2], MINE), (arriving.near[3], ANSWER)]
-    assert arriving.still_open() == [True, False, True, True]
-    arriving.far[0].send(MINE)  # slow, but in time
+    arriving.come(ANSWER + PROOF)
+    arriving.come(MINE)  # and no proof yet
+    arriving.come(MINE + PROOF)
+    assert await taken.get() == (arriving.near[4], MINE)
+    assert arriving.still_open() == [True, False, False, True, True]
+    arriving.far[0].send(MINE + PROOF)  # slow, but in time
     assert await taken.get() == (arriving.near[0], MINE)
+    arriving.far[3].send(PROOF)
+    assert await taken.get() == (arriving.near[3], MINE)
     arriving.queue.close()
     await routing
 
@@ -154,10 +188,10 @@ async def test_of_too_many_arrivals_that_say_nothing_the_oldest_is_closed(
 ) -> None:
     monkeypatch.setattr(preface, "MAX_ARRIVALS", 3)
     taken: asyncio.Queue[bytes] = asyncio.Queue()
-    routing = asyncio.create_task(route(arriving.queue, lambda _, preface: taken.put_nowait(preface)))
-    for _ in range(5):
-        arriving.come()
-    arriving.come(MINE)
+    routing = asyncio.create_task(route(arriving.queue, reply, lambda _, preface: taken.put_nowait(preface)))
+    for said in (b"", MINE, b"", MINE, b""):
+        arriving.come(said)
+    arriving.come(MINE + PROOF)
     assert await taken.get() == MINE
     assert arriving.still_open() == [False, False, False, True, True, True]
     routing.cancel()
@@ -168,7 +202,7 @@ async def test_of_too_many_arrivals_that_say_nothing_the_oldest_is_closed(
 
 @pytest.mark.parametrize("turns", range(6))
 async def test_an_arrival_is_closed_at_whatever_moment_routing_ends(arriving: Arriving, turns: int) -> None:
-    routing = asyncio.create_task(route(arriving.queue, lambda *_: None))
+    routing = asyncio.create_task(route(arriving.queue, reply, lambda *_: None))
     arriving.come()
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -182,7 +216,7 @@ async def test_an_error_of_who_takes_is_not_hidden(arriving: Arriving) -> None:
     def take(channel: Channel, data: bytes) -> None:
         raise ZeroDivisionError
 
-    arriving.come(MINE)
+    arriving.come(MINE + PROOF)
     with pytest.raises(ExceptionGroup) as caught:
-        await route(arriving.queue, take)
+        await route(arriving.queue, reply, take)
     assert caught.group_contains(ZeroDivisionError)

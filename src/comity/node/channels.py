@@ -75,7 +75,6 @@ class Channels:
         self._reach, self._pairs, self._take = reach, pairs, take
         self._states: defaultdict[Slot, _State] = defaultdict(_State)
         self._numbers: dict[Slot, int] = {}
-        self._answering: set[asyncio.Task[None]] = set()
 
     async def fill(self, slot: Slot, give_up: float) -> None:
         """Dial until the slot's link stands (`filled`); returns at once where that is being done already.
@@ -136,7 +135,7 @@ class Channels:
         mine = self._pairs.preface(slot.peer, slot.kind, slot.epoch, number)
         try:
             channel = await self._reach.dial(slot.peer)
-            await greet(channel, mine, lambda data: self._answers(data, slot, number), GREET_SECONDS)
+            await greet(channel, mine, lambda answer: self._prove(mine, answer, slot, number), GREET_SECONDS)
         except UnreachableError as exc:
             return exc
         self._give(slot, number, channel)
@@ -152,8 +151,10 @@ class Channels:
         """Asks without keeping anything: an arrival may be for any epoch."""
         return slot in self._states and self._states[slot].stands
 
-    def _answers(self, data: bytes, slot: Slot, number: int) -> bool:
-        return self._read(data) == (slot, number)
+    def _prove(self, question: bytes, answer: bytes, slot: Slot, number: int) -> bytes | None:
+        if self._read(answer) != (slot, number):
+            return None
+        return preface.proof(question, answer, self._pairs.prefaces[slot.peer])
 
     def _read(self, data: bytes) -> tuple[Slot, int] | None:
         """Whose channel this is, if it is for me and from one of mine."""
@@ -167,34 +168,19 @@ class Channels:
 
     async def accept(self) -> None:
         """Route arrivals until cancelled; strangers are closed without a word."""
-        try:
-            await route(self._reach.arrivals(), self._arrived, GREET_SECONDS)
-        finally:
-            for task in self._answering:
-                task.cancel()
-            await asyncio.gather(*self._answering, return_exceptions=True)
+        await route(self._reach.arrivals(), self._reply, self._arrived, GREET_SECONDS)
+
+    def _reply(self, question: bytes) -> tuple[bytes, bytes] | None:
+        said = self._read(question)
+        if said is None or self._stands(said[0]):
+            return None
+        slot, number = said
+        answer = self._pairs.preface(slot.peer, slot.kind, slot.epoch, number)
+        return answer, preface.proof(question, answer, self._pairs.prefaces[slot.peer])
 
     def _arrived(self, channel: Channel, data: bytes) -> None:
-        said = self._read(data)
-        if said is None or self._stands(said[0]):
-            channel.sock.close()
-            return
-        task = asyncio.ensure_future(self._answer(channel, *said))
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
-
-    async def _answer(self, channel: Channel, slot: Slot, number: int) -> None:
-        mine = self._pairs.preface(slot.peer, slot.kind, slot.epoch, number)
-        try:
-            async with asyncio.timeout(GREET_SECONDS):
-                await asyncio.get_running_loop().sock_sendall(channel.sock, mine)
-        except (TimeoutError, OSError):
-            channel.sock.close()
-        except BaseException:
-            channel.sock.close()
-            raise
-        else:
-            self._give(slot, number, channel)
+        if (said := self._read(data)) is not None:
+            self._give(*said, channel)
 
 
 def _tried(last: UnreachableError | None, name: str) -> tuple[str, ...]:

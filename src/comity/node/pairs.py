@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from comity.core.identity import Secrets, derive, pair_secret
@@ -37,6 +38,6 @@ class Pairs:
         return tuple(self.prefaces)
 
     def preface(self, peer: PartyId, kind: int, epoch: int, number: int) -> bytes:
-        """Mine, for a channel to `peer`."""
+        """Mine, for a channel to `peer`; each time another one."""
         key = self.prefaces[peer]
-        return Preface(self.session.tag, self.me, peer, kind, epoch, number).pack(key)
+        return Preface(self.session.tag, self.me, peer, kind, epoch, number, os.urandom(16)).pack(key)

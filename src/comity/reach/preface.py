@@ -6,11 +6,12 @@ Whatever goes wrong, the channel is closed: nothing else may be read from it.
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 from comity.core.limits import MAX_ARRIVALS
-from comity.core.preface import SIZE
+from comity.core.preface import PROOF_SIZE, SIZE
 from comity.errors import UnreachableError
 from comity.interfaces import Channel
 
@@ -18,33 +19,51 @@ TIMEOUT = 10.0
 """Seconds for a preface to come: ten round trips around the world; a stranger holds a place no longer."""
 
 
-async def greet(channel: Channel, mine: bytes, accept: Callable[[bytes], bool], timeout: float = TIMEOUT) -> None:
-    """Send my preface on a channel that I dialled and read the answer.
+Prove = Callable[[bytes], bytes | None]
+"""The proof for this answer; None for one that is not the right one."""
+Reply = Callable[[bytes], tuple[bytes, bytes] | None]
+"""My answer to this preface, and the proof that must follow; None for one that is nobody's whom I expect."""
 
-    Raises UnreachableError unless one comes in `timeout` seconds and `accept` says that it is the right one.
+
+async def greet(channel: Channel, mine: bytes, prove: Prove, timeout: float = TIMEOUT) -> None:
+    """Send my preface on a channel that I dialled, read the answer, and prove that I am there.
+
+    Raises UnreachableError unless the right answer comes in `timeout` seconds.
     """
     with _closed_on_error(channel):
         async with asyncio.timeout(timeout):
             await asyncio.get_running_loop().sock_sendall(channel.sock, mine)
-            answer = await _read(channel)
-        if not accept(answer):
-            raise UnreachableError(f"another session answers at {channel.path.remote or 'the other end'}")
+            proof = prove(await _read(channel, SIZE))
+            if proof is None:
+                raise UnreachableError(f"another session answers at {channel.path.remote or 'the other end'}")
+            await asyncio.get_running_loop().sock_sendall(channel.sock, proof)
 
 
-async def receive(channel: Channel, timeout: float = TIMEOUT) -> bytes:
-    """The preface of an arrival, as many bytes as it has and none after it.
+async def receive(channel: Channel, reply: Reply, timeout: float = TIMEOUT) -> bytes:
+    """The preface of an arrival that has proven itself; not a byte more is read.
 
-    Raises UnreachableError unless it comes in `timeout` seconds.
+    Raises UnreachableError for any other, and unless all this is done in `timeout` seconds.
     """
     with _closed_on_error(channel):
         async with asyncio.timeout(timeout):
-            return await _read(channel)
+            theirs = await _read(channel, SIZE)
+            replied = reply(theirs)
+            if replied is None:
+                raise UnreachableError(f"{channel.path.remote or 'the other end'} is nobody who is expected")
+            answer, proof = replied
+            await asyncio.get_running_loop().sock_sendall(channel.sock, answer)
+            if not hmac.compare_digest(await _read(channel, PROOF_SIZE), proof):
+                raise UnreachableError(f"{channel.path.remote or 'the other end'} repeats what somebody else has said")
+            return theirs
 
 
 async def route(
-    arrivals: AsyncIterator[Channel], take: Callable[[Channel, bytes], None], timeout: float = TIMEOUT
+    arrivals: AsyncIterator[Channel],
+    reply: Reply,
+    take: Callable[[Channel, bytes], None],
+    timeout: float = TIMEOUT,
 ) -> None:
-    """Read the preface of every arrival, at most MAX_ARRIVALS side by side, and hand it to `take` with its channel.
+    """Receive every arrival, at most MAX_ARRIVALS side by side, and hand its preface to `take` with its channel.
 
     Runs until the arrivals end. Past the limit the one that has waited longest is closed.
     """
@@ -52,7 +71,7 @@ async def route(
 
     async def read(channel: Channel) -> None:
         try:
-            preface = await receive(channel, timeout)
+            preface = await receive(channel, reply, timeout)
         except UnreachableError:
             return  # a stranger, or a peer that thought better of it: nobody's error
         take(channel, preface)
@@ -76,10 +95,10 @@ async def route(
             begin(channel)
 
 
-async def _read(channel: Channel) -> bytes:
+async def _read(channel: Channel, size: int) -> bytes:
     data = b""
-    while len(data) < SIZE:
-        part = await asyncio.get_running_loop().sock_recv(channel.sock, SIZE - len(data))
+    while len(data) < size:
+        part = await asyncio.get_running_loop().sock_recv(channel.sock, size - len(data))
         if not part:
             raise UnreachableError(f"{channel.path.remote or 'the other end'} closed the channel before it was used")
         data += part
