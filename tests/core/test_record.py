@@ -41,6 +41,13 @@ def test_the_parties_of_a_session_share_its_name_and_others_do_not() -> None:
         record().line().replace('"version":1', '"version":9'),
         record().line().replace('"party":1', '"party":1,"more":2', 1),
         record().line().replace('"peers":[', '"peers":[3,'),
+        record().line().replace('"party":1', '"party":"1"', 1),
+        record().line().replace('"party":1', '"party":true', 1),
+        record().line().replace('"outcome":"error"', '"outcome":null'),
+        record().line().replace('"versions":{}', '"versions":{"mpyc":11}'),
+        record().line().replace('"versions":{}', '"versions":[]'),
+        record().line().replace('"joined":0.6667', '"joined":"soon"'),
+        record().line().replace('"peers":[', '"peers":{"0":[').replace('],"rounds"', ']},"rounds"'),
         "[" * 100_000,
         " " * (MAX_LINE + 1),
     ],
@@ -48,6 +55,18 @@ def test_the_parties_of_a_session_share_its_name_and_others_do_not() -> None:
 def test_what_is_no_record_is_refused(line: str) -> None:
     with pytest.raises(Malformed):
         parse(line)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_record_with_a_number_that_json_does_not_have_is_refused(number: str) -> None:
+    """One was read, and could not be written again."""
+    with pytest.raises(Malformed):
+        parse(record().line().replace('"cpu_seconds":0.0', f'"cpu_seconds":{number}'))
+
+
+def test_whole_numbers_will_do_for_seconds_and_an_older_line_may_lack_a_field() -> None:
+    line = record().line().replace('"cpu_seconds":0.0', '"cpu_seconds":3').replace('"resumptions":0,', "")
+    assert parse(line).cpu_seconds == 3 and parse(line).resumptions == 0
 
 
 @given(st.text(max_size=200))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from functools import cache
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from comity.core.encoding import Malformed, digest
 
@@ -74,14 +76,41 @@ def session_name(transcript: bytes) -> str:
 
 
 def parse(line: str) -> Record:
-    """Raises Malformed for anything but a line that `Record.line` made."""
+    """Raises Malformed for what `Record.line` does not make: another version, unknown fields, values of other types."""
     if len(line) > MAX_LINE:
         raise Malformed("a record is too long")
     try:
         value: dict[str, Any] = json.loads(line)
         if value.pop("version") != VERSION:
             raise Malformed("a record of another version")
-        value["peers"] = [PeerRecord(**peer) for peer in value["peers"]]
-        return Record(**value)
+        value["peers"] = [_checked(PeerRecord(**peer)) for peer in value["peers"]]
+        made: Record = _checked(Record(**value))
+        made.line()  # NaN and infinity, which Python's JSON reads and ours never holds
+        return made
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
         raise Malformed("this is not a record") from exc
+
+
+def _checked(made: Any) -> Any:
+    """Raises TypeError for a field that holds another type than its own: JSON says nothing of them."""
+    record: Any = type(made)
+    for name, kind in _types(record).items():
+        if not _fits(getattr(made, name), kind):
+            raise TypeError(f"{name} is no {kind}")
+    return made
+
+
+@cache
+def _types(record: Any) -> dict[str, Any]:
+    return get_type_hints(record)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    inner = get_args(kind)
+    if isinstance(kind, UnionType):
+        return any(_fits(value, one) for one in inner)
+    if get_origin(kind) is dict:
+        return type(value) is dict and all(_fits(k, inner[0]) and _fits(v, inner[1]) for k, v in value.items())
+    if get_origin(kind) is list:
+        return type(value) is list and all(_fits(item, inner[0]) for item in value)
+    return type(value) is kind or (kind is float and type(value) is int)
