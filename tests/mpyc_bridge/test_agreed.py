@@ -48,6 +48,19 @@ def test_files_that_are_cut_short_are_refused(tmp_path: Path) -> None:
         Files.unpack(whole + b"x")
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        *("[]", "{}", "3", '{"roots":[]}', '{"roots":1,"files":[]}', '{"roots":[["/"]],"files":[]}'),
+        *('{"roots":[],"files":[[0,"a",1]]}', '{"roots":[["/",""]],"files":[[0,1]]}', "[" * 100_000),
+    ],
+)
+def test_a_table_of_files_of_another_form_is_refused(table: str) -> None:
+    """It was a KeyError, a TypeError or an IndexError."""
+    with pytest.raises(Malformed):
+        Files.unpack(len(table).to_bytes(8, "big") + table.encode() + b"a")
+
+
 def test_what_is_sealed_can_be_read_and_not_changed() -> None:
     descriptor = sealed(b"agreed")
     with pytest.raises(OSError, match="not permitted"):

@@ -65,16 +65,16 @@ class Files:
 
     @classmethod
     def unpack(cls, data: bytes) -> Files:
-        """Raises Malformed for what is cut short."""
+        """Raises Malformed for what `pack` does not make."""
         at = 8 + int.from_bytes(data[:8], "big")
         try:
             table = json.loads(data[8:at])
-        except ValueError as exc:
-            raise Malformed("the program's files have no table") from exc
-        files = cls(roots=[Root(folder, only) for folder, only in table["roots"]])
-        for place, label, size in table["files"]:
-            files.add(files.roots[place], label, data[at : at + size])
-            at += size
+            files = cls(roots=[Root(folder, only) for folder, only in table["roots"]])
+            for place, label, size in table["files"]:
+                files.add(files.roots[place], label, data[at : at + size])
+                at += size
+        except (ValueError, TypeError, LookupError, RecursionError) as exc:
+            raise Malformed("the program's files have no proper table") from exc
         if at != len(data):
             raise Malformed("the program's files are not as long as they say")
         return files
