@@ -1,4 +1,4 @@
-# Sourced by ./demo and ./check: makes .venv on a machine with only python3 and git.
+# Sourced by ./demo, ./check and ./fuzz: makes .venv on a machine with only python3 and git.
 find_python() {
   for candidate in python3.13 python3.12 python3.11 python3; do
     if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$candidate"; return; fi
@@ -46,4 +46,12 @@ install_in() { # $1: where, $2: the extra, $3: what to note when done, $4: what 
     exit 2
   fi
   echo "$done" > "$folder/comity-stamp"
+}
+make_fuzzer() { # what fuzzing needs: wheels only, since building it takes a compiler of its own
+  .venv/bin/python -c 'import atheris' 2>/dev/null && return
+  echo "Installing atheris" >&2
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 --only-binary atheris -e ".[fuzz]" \
+    >/dev/null 2>&1 && .venv/bin/python -c 'import atheris' 2>/dev/null && return
+  echo "atheris could not be installed: it has packages for Linux on x86-64 with Python 3.11 to 3.14" >&2
+  return 1
 }

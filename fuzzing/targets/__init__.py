@@ -1,0 +1,11 @@
+"""All targets; importing this fills `fuzzing.target.TARGETS`."""
+
+import sys
+
+arguments, sys.argv = sys.argv, sys.argv[:1]  # importing MPyC reads them
+
+from fuzzing.targets import links, messages, program, rendezvous, texts  # noqa: E402
+
+sys.argv = arguments
+
+__all__ = ["links", "messages", "program", "rendezvous", "texts"]
