@@ -7,10 +7,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 from click.shell_completion import CompletionItem
@@ -20,6 +21,8 @@ from comity.cli.options import Number, Talking
 from comity.cli.running import run as run_command
 from comity.cli.talk import Talk
 from comity.cli.troupe import MAX_LINE, read_line
+from comity.core.faults import Fault
+from comity.core.faults import parse as read_faults
 from comity.core.topology import MOST_MACHINES, Topology
 from comity.errors import UnreachableError, UsageError
 from comity.lab import shipped
@@ -27,7 +30,11 @@ from comity.lab.drawing import draw
 from comity.lab.namespaces import Lab, missing
 from comity.lab.namespaces import lab as entered
 from comity.lab.picture import picture
+from comity.lab.script import Script
 from comity.lab.selftest import Finding
+
+MAX_SCRIPT = 1 << 20
+"""Characters of a file of faults: far more than anybody writes."""
 
 
 class TopologyName(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
@@ -60,11 +67,27 @@ def lab() -> None:
 @lab.command()
 @parties_option
 @click.option("--on", metavar="HOST,...", help="Where to run it.  [default: every party's host]")
+@click.option("--faults", type=click.File(encoding="utf-8"), metavar="FILE", help="What goes wrong, and when.")
+@click.option(
+    "--capture",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Write each uplink's packets to a file there, HOST.pcap.",
+)
 @shared.json
 @shared.quiet
 @topology_argument
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(topology: str, command: tuple[str, ...], m: int | None, on: str | None, as_json: bool, quiet: bool) -> None:
+def run(
+    topology: str,
+    command: tuple[str, ...],
+    m: int | None,
+    on: str | None,
+    faults: TextIO | None,
+    capture: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Run COMMAND on hosts of TOPOLOGY, in the current folder: comity lab run two-near -- ping -c 3 bob
 
     It finds its host's name in LAB_HOST and its number among them in LAB_NUMBER. On one host it has this terminal; on
@@ -74,10 +97,15 @@ def run(topology: str, command: tuple[str, ...], m: int | None, on: str | None, 
     async def work(talk: Talk) -> int:
         found = shipped.find(topology, m)
         hosts = _hosts(found, on)
+        script = _script(faults, found, hosts)
         async with _entered(talk, found) as made:
-            if len(hosts) == 1:
-                return await _alone(made, hosts[0], command)
-            return await _together(made, hosts, command)
+            for machine in made.plan.machines if capture else ():
+                if capture and machine.region:
+                    await made.capture(machine.name, capture / f"{machine.name}.pcap")
+            work = Script(made, script, lambda fault: talk.line("Fault", str(fault), event="fault", text=str(fault)))
+            if len(hosts) == 1 and not any(fault.host for fault in script):
+                return await _beside(work, _alone(made, hosts[0], command))
+            return await _beside(work, _together(made, hosts, command, work.heard))
 
     run_command("lab run", Talking(as_json=as_json, quiet=quiet), work)
 
@@ -153,6 +181,36 @@ def show(topology: str, m: int | None, svg: Path | None) -> None:
     run_command("lab show", Talking(), work)
 
 
+def _script(file: TextIO | None, topology: Topology, hosts: list[str]) -> tuple[Fault, ...]:
+    if file is None:
+        return ()
+    try:
+        text = file.read(MAX_SCRIPT + 1)
+    except ValueError as exc:
+        raise UsageError(f"{file.name} is no text in UTF-8") from exc
+    if len(text) > MAX_SCRIPT:
+        raise UsageError(f"{file.name} is too large", hint=f"at most {MAX_SCRIPT} characters")
+    script = read_faults(text, file.name, topology)
+    for fault in script:
+        if fault.host and fault.host not in hosts:
+            raise UsageError(f"{file.name}, line {fault.line}: nothing runs on {fault.host}")
+    return script
+
+
+async def _beside(script: Script, commands: Coroutine[Any, Any, int]) -> int:
+    """The commands' code; what is left of the script is left. A fault that cannot be done ends both."""
+    running, faults = asyncio.create_task(commands), asyncio.create_task(script.run())
+    try:
+        await asyncio.wait((running, faults), return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            await faults  # raises what went wrong
+        return await running
+    finally:
+        for task in (running, faults):
+            task.cancel()
+        await asyncio.gather(running, faults, return_exceptions=True)  # what came first is raised
+
+
 def _hosts(topology: Topology, on: str | None) -> list[str]:
     if on is None:
         return list(topology.parties)
@@ -215,7 +273,7 @@ async def _alone(made: Lab, host: str, argv: Sequence[str]) -> int:
             signal.signal(signal.SIGTTOU, before)
 
 
-async def _together(made: Lab, hosts: list[str], argv: Sequence[str]) -> int:
+async def _together(made: Lab, hosts: list[str], argv: Sequence[str], heard: Callable[[str, str], None]) -> int:
     """Side by side, without a terminal. The first code that is not 0, in the hosts' order."""
     width = max(map(len, hosts))
     readers: list[asyncio.Task[None]] = []
@@ -223,8 +281,11 @@ async def _together(made: Lab, hosts: list[str], argv: Sequence[str]) -> int:
         with open(os.devnull, "rb") as nowhere:  # noqa: PTH123, ASYNC230 - a device, which answers at once
             jobs = []
             for number, host in enumerate(hosts):
-                label = f"{host:{width}} | ".encode()
-                with _labelled(readers, label, sys.stdout) as out, _labelled(readers, label, sys.stderr) as err:
+                label, hear = f"{host:{width}} | ".encode(), partial(heard, host)
+                with (
+                    _labelled(readers, label, sys.stdout, hear) as out,
+                    _labelled(readers, label, sys.stderr, hear) as err,
+                ):
                     files = nowhere.fileno(), out, err
                     jobs.append(await made.start(host, argv, files=files, env=_environment(host, number)))
         codes = [_code(await job.wait()) for job in jobs]
@@ -236,17 +297,19 @@ async def _together(made: Lab, hosts: list[str], argv: Sequence[str]) -> int:
 
 
 @contextmanager
-def _labelled(readers: list[asyncio.Task[None]], label: bytes, stream: TextIO) -> Iterator[int]:
+def _labelled(
+    readers: list[asyncio.Task[None]], label: bytes, stream: TextIO, heard: Callable[[str], None]
+) -> Iterator[int]:
     """A descriptor to give away: lines written there go to a stream, each with a label."""
     ours, theirs = os.pipe()
-    readers.append(asyncio.create_task(_pass_on(ours, label, stream)))
+    readers.append(asyncio.create_task(_pass_on(ours, label, stream, heard)))
     try:
         yield theirs
     finally:
         os.close(theirs)
 
 
-async def _pass_on(fd: int, label: bytes, stream: TextIO) -> None:
+async def _pass_on(fd: int, label: bytes, stream: TextIO, heard: Callable[[str], None]) -> None:
     """Until every writer has gone. A line that is too long is cut."""
     reader = asyncio.StreamReader(MAX_LINE)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
@@ -256,6 +319,7 @@ async def _pass_on(fd: int, label: bytes, stream: TextIO) -> None:
         while line := await read_line(reader):
             stream.buffer.write(label + line.rstrip(b"\n") + b"\n")
             stream.flush()
+            heard(line.decode(errors="replace"))
 
 
 def _code(code: int) -> int:

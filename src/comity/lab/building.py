@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from comity.core.addressing import Machine, Plan
@@ -102,6 +102,11 @@ async def distances(topology: Topology, core: DelayCore) -> None:
                 loss=path.loss,
                 rate=path.rate,
             )
+
+
+def seconds(shape: Mapping[str, float]) -> dict[str, float]:
+    """A path's or a line's words with milliseconds as the delay core takes them."""
+    return {key: value / 1000 if key in ("delay", "jitter") else value for key, value in shape.items()}
 
 
 async def _each(machines: Iterable[Machine], work: Callable[[Machine], Awaitable[None]]) -> None:

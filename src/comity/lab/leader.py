@@ -22,15 +22,17 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from comity.core.addressing import Machine, Plan, plan
+from comity.core.topology import routers
 from comity.errors import ComityError, UnreachableError, UsageError
-from comity.lab import building
+from comity.lab import building, conntrack
 from comity.lab.delay import DelayCore
 from comity.lab.kernel import Spaces
 from comity.lab.names import Resolver
-from comity.lab.nat import ruleset
+from comity.lab.nat import forget, ruleset
 from comity.lab.selftest import measure
 from comity.lab.wire import Task, Wire, failure
 
@@ -57,6 +59,7 @@ class Leader:
         self._plan: Plan = plan(task.topology)
         self._spaces: dict[str, Spaces] = {}
         self._jobs: dict[int, Job] = {}
+        self._lines: dict[str, tuple[bool, dict[str, float]]] = {}  # what faults have made of attachments
 
     async def lead(self) -> None:
         """Until the owner has gone."""
@@ -64,12 +67,8 @@ class Leader:
         self._core = await DelayCore.start()
         await building.distances(self._topology, self._core)
         await building.connect(self._plan, self._spaces, self._core, rules)
-
-        def space(name: str) -> str:
-            return f"/proc/self/fd/{self._spaces[name].net}"
-
-        self._resolvers = [Resolver.start(space(m.name), self._plan.names(m.name)) for m in self._plan.machines]
-        findings = await measure(self._topology, self._plan, space, realtime=self._core.realtime)
+        self._resolvers = [Resolver.start(self._space(m.name), self._plan.names(m.name)) for m in self._plan.machines]
+        findings = await measure(self._topology, self._plan, self._space, realtime=self._core.realtime)
         wrong = [finding for finding in findings if not finding.fine]
         if wrong and self._strict:
             hints = tuple(f"{finding.about} is {finding.found}, not {finding.wanted}" for finding in wrong[:MOST_HINTS])
@@ -79,6 +78,9 @@ class Leader:
             while (got := await self._wire.receive()) is not None:
                 self._tasks.create_task(self._answer(*got))
             await self._end_jobs()
+
+    def _space(self, name: str) -> str:
+        return f"/proc/self/fd/{self._spaces[name].net}"
 
     async def _answer(self, request: dict[str, Any], files: list[int]) -> None:
         serial = request.pop("serial")
@@ -134,6 +136,42 @@ class Leader:
     async def do_signal(self, job: int, number: int) -> None:
         if job in self._jobs:
             self._jobs[job].signal(number)
+
+    def _attachment(self, machine: str) -> str:
+        """What carries a machine's packets to the internet: itself, or its site's outermost router."""
+        found = self._plan.machine(machine)
+        return machine if found.region else routers(self._topology.site(found.site))[0]
+
+    async def do_line(self, machine: str, up: bool | None, shape: dict[str, float] | None) -> None:
+        """None: as it is."""
+        name = self._attachment(machine)
+        now_up, now_shape = self._lines.get(name, (True, {}))
+        self._lines[name] = now_up if up is None else up, now_shape if shape is None else shape
+        up, shape = self._lines[name]
+        await self._core.link(name, up=up, **building.seconds(shape))
+
+    async def do_path(self, a: str, b: str, shape: dict[str, float]) -> None:
+        await self._core.path(a, b, **{"delay": 0.0, **building.seconds(shape)})
+
+    async def do_move(self, machine: str, region: str) -> None:
+        await self._core.move(self._attachment(machine), region)
+
+    async def do_part(self, groups: list[list[str]]) -> None:
+        await self._core.partition([[self._attachment(name) for name in group] for group in groups])
+
+    async def do_capture(self, machine: str, path: str | None) -> None:
+        await self._core.capture(self._attachment(machine), None if path is None else Path(path))
+
+    async def do_reset(self, machine: str) -> None:
+        site = self._plan.machine(machine).site
+        if not site:
+            raise UsageError(f"{machine} has no router")
+        for name in routers(self._topology.site(site)):
+            router = self._plan.machine(name)
+            conntrack.flush(self._space(name))
+            if router.nat is not None:
+                text = forget(router.nat, len(router.publics))
+                await building.command(self._spaces[name], "nft", "-f", "-", text=text)
 
     async def do_lateness(self) -> dict[str, Any]:
         return vars(await self._core.lateness())

@@ -131,6 +131,42 @@ class Lab:
         finally:
             del self._asked[serial]
 
+    async def cut(self, machine: str) -> None:
+        """Its uplink, or that of its site, is down."""
+        await self.ask("line", machine=machine, up=False, shape=None)
+
+    async def heal(self, machine: str) -> None:
+        await self.ask("line", machine=machine, up=True, shape=None)
+
+    async def line(self, machine: str, **shape: float) -> None:
+        """On top of the path, each way: delay and jitter in ms, loss as a share, rate in bit/s."""
+        await self.ask("line", machine=machine, up=None, shape=shape)
+
+    async def path(self, a: str, b: str, **shape: float) -> None:
+        """Between two regions, in place of what the topology says: as `line` has it."""
+        await self.ask("path", a=a, b=b, shape=shape)
+
+    async def move(self, machine: str, region: str) -> None:
+        """Its site, with its addresses."""
+        await self.ask("move", machine=machine, region=region)
+
+    async def part(self, *groups: Sequence[str]) -> None:
+        """No packet between two groups of machines; who is in none is reached by all. Without groups: as before."""
+        await self.ask("part", groups=[list(group) for group in groups])
+
+    async def reset(self, machine: str) -> None:
+        """The routers of its site forget all connections and mappings."""
+        await self.ask("reset", machine=machine)
+
+    async def capture(self, machine: str, path: Path | None) -> None:
+        """Writes what its uplink carries to a new pcap file from now on; None: no more."""
+        await self.ask("capture", machine=machine, path=None if path is None else str(path.absolute()))
+
+    async def signal(self, machine: str, number: int) -> None:
+        """To every command that runs there."""
+        for job in [job for job in self._jobs.values() if job.machine == machine]:
+            await job.signal(number)
+
     async def lateness(self) -> Lateness:
         """Of the delay core's packets, since the last time that it was asked for."""
         return Lateness(**await self.ask("lateness"))

@@ -1,0 +1,146 @@
+"""Faults at their time."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.lab.test_namespaces import TOPOLOGY, said, shell
+
+from comity.core.faults import parse
+from comity.core.topology import parse as read_topology
+from comity.errors import UsageError
+from comity.lab.namespaces import lab, missing
+from comity.lab.script import Script
+
+WHY = missing()
+HERE = read_topology(TOPOLOGY, "test")
+
+
+class Recorder:
+    """In place of a lab: what it was asked for."""
+
+    def __init__(self, refused: str = "") -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self._refused = refused
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*names: object, **values: object) -> None:
+            if name == self._refused:
+                raise UsageError("not now")
+            self.calls.append((name, *names, *values.items()))
+
+        return call
+
+
+async def played(text: str, *heard: tuple[str, str], refused: str = "") -> list[tuple[Any, ...]]:
+    recorder = Recorder(refused)
+    script = Script(recorder, parse(text, "script", HERE), lambda fault: None)  # type: ignore[arg-type]
+    running = asyncio.create_task(script.run())
+    for host, line in heard:
+        await asyncio.sleep(0)
+        script.heard(host, line)
+    await running
+    return recorder.calls
+
+
+async def test_each_action_is_asked_of_the_lab() -> None:
+    calls = await played(
+        """
+0 cut ann
+0 heal ann
+0 move ann north
+0 line ann delay=5 loss=0.5
+0 path north south rate=1e6
+0 part ann meet
+0 part
+0 reset ann
+0 kill ann
+0 stop ann
+0 go ann
+"""
+    )
+    assert calls == [
+        ("cut", "ann"),
+        ("heal", "ann"),
+        ("move", "ann", "north"),
+        ("line", "ann", ("delay", 5.0), ("loss", 0.5)),
+        ("path", "north", "south", ("rate", 1e6)),
+        ("part", ("ann",), ("meet",)),
+        ("part",),
+        ("reset", "ann"),
+        ("signal", "ann", signal.SIGKILL),
+        ("signal", "ann", signal.SIGSTOP),
+        ("signal", "ann", signal.SIGCONT),
+    ]
+
+
+async def test_the_order_is_that_of_the_moments_and_then_of_the_lines() -> None:
+    assert await played("0.02 cut ann\n0 cut ben\n0 heal ben\n") == [("cut", "ben"), ("heal", "ben"), ("cut", "ann")]
+
+
+async def test_what_waits_for_a_line_waits_for_it_at_that_host() -> None:
+    text = "ann/ready +0.01 cut ann\nben/ready cut ben\n"
+    assert await played(text, ("meet", "ready"), ("ben", "it is ready now"), ("ann", "ready")) == [
+        ("cut", "ben"),
+        ("cut", "ann"),
+    ]
+
+
+async def test_what_cannot_be_done_is_said_with_its_line() -> None:
+    with pytest.raises(UsageError, match="fault in line 2, reset ann: not now"):
+        await played("0 cut ann\n0 reset ann\n", refused="reset")
+
+
+@pytest.mark.lab
+@pytest.mark.skipif(WHY is not None, reason=str(WHY))
+async def test_faults_do_what_they_say(tmp_path: Path) -> None:
+    async def reached(count: int = 1) -> float | None:
+        """Milliseconds, or None."""
+        code, text = await said(made, "ann", "ping", "-4", "-q", "-c", str(count), "-i", "0.01", "-W", "0.3", "meet")
+        return None if code else float(text.split("/")[-3])
+
+    async with lab(HERE) as made:
+        assert abs((await reached() or 0) - 20) < 3
+        await made.cut("ann")
+        assert await reached() is None
+        await made.line("ann", delay=10)
+        assert await reached() is None, "another line is still down"
+        await made.heal("ben")
+        assert abs((await reached() or 0) - 40) < 3, "ben is in ann's site"
+        await made.line("ann")
+        await made.move("ann", "north")
+        assert abs((await reached() or 0) - 2) < 1.5
+        await made.path("north", "north", delay=15)
+        assert abs((await reached() or 0) - 30) < 3
+        await made.part(["ann"], ["meet"])
+        assert await reached() is None
+        await made.part()
+        await made.capture("meet", tmp_path / "meet.pcap")
+        assert await reached() is not None
+        await made.capture("meet", None)
+        assert (tmp_path / "meet.pcap").stat().st_size > 200
+        with pytest.raises(UsageError, match="meet has no router"):
+            await made.reset("meet")
+
+
+@pytest.mark.lab
+@pytest.mark.skipif(WHY is not None, reason=str(WHY))
+async def test_a_reset_router_forgets_its_connections() -> None:
+    async with lab(HERE) as made:
+        assert "1 received" in await shell(made, "ann", "ping -4 -c 1 meet")
+        count = "cat /proc/sys/net/netfilter/nf_conntrack_count"
+        before = int(await shell(made, "house-router", count))
+        await made.reset("ann")
+        assert int(await shell(made, "house-router", count)) < before
+
+
+@pytest.mark.lab
+@pytest.mark.skipif(WHY is not None, reason=str(WHY))
+async def test_a_signal_goes_to_every_command_of_a_machine() -> None:
+    async with lab(HERE) as made:
+        jobs = [await made.start(name, ["sleep", "1000"]) for name in ("ann", "ann", "ben")]
+        await made.signal("ann", signal.SIGKILL)
+        assert [await job.wait() for job in jobs[:2]] == [-9, -9]
+        assert not jobs[2].ended.done()
