@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from comity.errors import ComityError, PeerError, ProgramError, UnreachableError
+from comity.links.pairing import lost
 from comity.node import ending
 from comity.node.ending import Ending
 
@@ -26,6 +27,20 @@ async def test_a_lost_channel_is_explained_by_the_goodbye_that_follows_it() -> N
     run.symptom(PeerError("the channel to bob was lost"), 1)
     run.goodbye(1, "interrupted")
     assert await settled(run) == "bob left: interrupted" and run.blame == 1
+
+
+async def test_a_lost_channel_is_explained_by_a_goodbye_that_blames_another() -> None:
+    run = Ending(NAMES)
+    run.symptom(lost("bob"), 1)
+    run.goodbye(1, "protocol", about=2)
+    assert await settled(run) == "bob left, because of carol" and run.blame == 2
+
+
+async def test_what_a_party_did_is_not_explained_away_by_whom_it_blames() -> None:
+    run = Ending(NAMES)
+    run.symptom(PeerError("bob left out 7 bytes"), 1)
+    run.goodbye(1, "protocol", about=2)
+    assert await settled(run) == "bob left out 7 bytes" and run.blame == 1
 
 
 async def test_a_lost_channel_that_nobody_explains_is_the_error() -> None:

@@ -27,7 +27,9 @@ class Pairing:
         return self.me < self.peer
 
     def lost(self) -> PeerError:
-        """What the end of a channel is when nobody has said anything about it."""
-        return PeerError(
-            f"the channel to {self.name} was lost", hint=f"{self.name}'s machine or the network between ended it"
-        )
+        return lost(self.name)
+
+
+def lost(name: str) -> PeerError:
+    """What the end of a channel is when nobody has said anything about it. `name`: the peer's."""
+    return PeerError(f"the channel to {name} was lost", hint=f"{name}'s machine or the network between ended it")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from comity.errors import ComityError, PeerError
 from comity.interfaces import PartyId
+from comity.links.pairing import lost
 
 WORD_SECONDS = 1.5
 """How long a lost channel waits for a goodbye that explains it: a few round trips."""
@@ -78,6 +79,8 @@ class Ending:
                 self.cause(error, peer)
             return
         if about is not None and about != peer:
+            if self._symptom is not None and self._symptom.message == lost(name).message:
+                self._symptom = None  # this is why
             self.symptom(PeerError(f"{name} left, because of {self.names[about]}"), about)
             return
         if reason == "protocol":

@@ -26,7 +26,7 @@ from comity.node.meeting import Meeting
 from comity.node.options import Options
 from comity.node.pairs import Pairs
 from comity.node.person import Person
-from comity.node.signals import SignalRoom
+from comity.node.signals import Flood, SignalRoom
 from comity.node.waits import LOOK_SECONDS, Lost, Waits
 
 DONE = "done"
@@ -164,6 +164,9 @@ class Run:
         """A rendezvous that dies once every link stands disturbs nobody."""
         try:
             await signals.pump()
+        except Flood as exc:
+            name = self.pairs.session.name(exc.peer)
+            self.ending.cause(PeerError(f"{name} floods the session with signals"), exc.peer)
         except UnreachableError:
             if not self._connected.is_set():
                 raise
@@ -247,6 +250,7 @@ class Run:
     async def _control(self, slot: Slot, channel: Channel) -> None:
         peer = self.peers[slot.peer]
         self._greeted[slot] += 1
+        link: ControlLink | None = None
         try:
             async with ControlLink.over(channel.sock, self._pairing(slot.peer)) as link:
                 await link.ready()
@@ -261,7 +265,8 @@ class Run:
                 peer.done = True
                 await self._leaving.wait()  # our own last word is still to be said
         except ComityError as exc:
-            self._control_ended(slot, exc)
+            if peer.control is None or peer.control is link:  # else a channel that another one was faster than
+                self._control_ended(slot, exc)
         finally:
             self._greeted[slot] -= 1
 

@@ -35,6 +35,14 @@ def signal_room(secret: bytes) -> str:
     return room_name(derive(secret, b"", "signals", 16))
 
 
+class Flood(PeerError):
+    """a party sends signals without end"""
+
+    def __init__(self, peer: PartyId) -> None:
+        super().__init__(f"party {peer} floods the session with signals")
+        self.peer = peer
+
+
 class SignalRoom:
     """All signals of one party; `scoped` gives a transport its own."""
 
@@ -54,7 +62,7 @@ class SignalRoom:
             yield cls(mailbox, derive(transcript, b"", "signals"), me, pair_keys)
 
     async def pump(self) -> None:
-        """Read and hand out until cancelled. Raises PeerError for a flood, UnreachableError without a rendezvous."""
+        """Read and hand out until cancelled. Raises Flood; UnreachableError without a rendezvous."""
         async for _, body in self._mailbox.read():
             try:
                 self._take(decode(unseal(self._key, body), MAX_SIGNAL * 3))
@@ -75,7 +83,7 @@ class SignalRoom:
         self._heard[sender] = number
         self._counts[sender] += 1
         if self._counts[sender] > MAX_SIGNALS:
-            raise PeerError(f"party {sender} floods the session with signals")
+            raise Flood(sender)
         self._queue(transport).put_nowait((sender, signal[NUMBER:]))
 
     def _queue(self, transport: str) -> asyncio.Queue[tuple[PartyId, bytes]]:

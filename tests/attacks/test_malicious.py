@@ -1,0 +1,33 @@
+"""A verified party that misbehaves, in real sessions: the quick part of tests/attacks/malicious.
+
+All of it: `python -m tests.attacks.malicious`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.attacks.malicious.behaviours import TABLE
+from tests.attacks.malicious.running import rendezvous, run
+
+pytestmark = [pytest.mark.session, pytest.mark.timeout(60)]
+
+QUICK = [
+    "noise at carol alone",
+    "2 001 signals",
+    "closes a spare control channel once the link stands",
+]
+
+
+@pytest.mark.parametrize("name", QUICK)
+async def test_it_ends_as_the_table_says(tmp_path: Path, name: str) -> None:
+    (behaviour,) = (behaviour for behaviour in TABLE if behaviour.name == name)
+    async with rendezvous() as address:
+        result = await run(behaviour, tmp_path, address)
+    assert not result.wrong, result
+
+
+def test_no_behaviour_stands_in_the_table_twice() -> None:
+    names = [behaviour.name for behaviour in TABLE]
+    assert len(names) == len(set(names))
