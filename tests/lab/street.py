@@ -36,10 +36,16 @@ class Home:
         self.publics = [f"51.0.0.{1 + 2 * number}", f"51.0.0.{2 + 2 * number}"]
         self.network6 = f"2a00:51:{number + 1}:"
 
-    def use(self, nat: Nat | None, firewall: Firewall = OPEN, openings: Sequence[Opening] = ()) -> None:
+    def use(
+        self,
+        nat: Nat | None,
+        firewall: Firewall = OPEN,
+        openings: Sequence[Opening] = (),
+        services: Sequence[str] = (),
+    ) -> None:
         """Start anew with these rules."""
         publics = self.publics[: nat.pool if nat else 1]
-        text = ruleset(nat, firewall, publics=publics, openings=openings)
+        text = ruleset(nat, firewall, publics=publics, openings=openings, services=services)
         self.router.run("nft", "-f", "-", text=f"flush ruleset\n{text}")
         flush(self.router.pid)
 

@@ -22,7 +22,7 @@ CASES = {
         Nat(BEHAVIOURS[2], ports="random", pool=3), Firewall(), publics=["51.0.0.1", "51.0.0.2", "51.0.0.3"]
     ),
     "by-address": ruleset(Nat(BEHAVIOURS[1], BEHAVIOURS[1], hairpin=True), Firewall(udp=False), publics=["51.0.0.1"]),
-    "services": ruleset(Nat(), Firewall(), publics=["51.0.0.1"], services=True),
+    "services": ruleset(Nat(), Firewall(), publics=["51.0.0.1"], services=("upnp", "nat-pmp")),
     "https-only": ruleset(None, Firewall(only=(443,)), publics=["51.0.0.1"]),
     "routed": ruleset(None, Firewall(), publics=["51.0.0.1"], openings=[Opening(80, "51.0.0.34", 80), *FORWARDS[1:]]),
 }

@@ -56,6 +56,7 @@ class Machine:
     nat: Nat | None = None
     firewall: Firewall = OPEN
     openings: tuple[Opening, ...] = ()
+    services: tuple[str, ...] = ()  # by which hosts behind it can map ports
     routes: tuple[tuple[str, str], ...] = ()  # a network behind another router, and that router's address
 
     @property
@@ -208,6 +209,7 @@ def _site(topology: Topology, site: Site, number: int, block: _Block) -> Iterato
             nat=site.nats[level] if site.nats else None,
             firewall=site.firewall if level == 0 else OPEN,
             openings=tuple(openings),
+            services=site.services if level == last else (),
             routes=((str(home6), str(between[2])),) if v6 and level < last else (),
         )
     gateways = tuple(plain(address) for address in inside(0))

@@ -12,6 +12,7 @@ from comity.errors import ComityError
 from comity.lab import batch, kernel
 from comity.lab.delay import DelayCore
 from comity.lab.kernel import Spaces
+from comity.lab.miniupnpd import PortMapping
 from comity.lab.tun import open_tun
 
 RUN = Path("/run/comity")
@@ -89,6 +90,13 @@ async def connect(plan: Plan, spaces: dict[str, Spaces], core: DelayCore, rules:
 
     await _each(plan.machines, lay)
     await _each(plan.machines, address)
+
+
+async def port_mapping(plan: Plan, spaces: dict[str, Spaces]) -> list[PortMapping]:
+    """The daemons of the routers that have such services; they end with the lab."""
+    wanted = [machine for machine in plan.machines if machine.services]
+    starts = (PortMapping.start(m.name, m.services, RUN / m.name, spaces[m.name].enter) for m in wanted)
+    return list(await asyncio.gather(*starts))
 
 
 async def distances(topology: Topology, core: DelayCore) -> None:

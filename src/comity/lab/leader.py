@@ -67,6 +67,7 @@ class Leader:
         self._core = await DelayCore.start()
         await building.distances(self._topology, self._core)
         await building.connect(self._plan, self._spaces, self._core, rules)
+        self._mappings = await building.port_mapping(self._plan, self._spaces)
         self._resolvers = [Resolver.start(self._space(m.name), self._plan.names(m.name)) for m in self._plan.machines]
         findings = await measure(self._topology, self._plan, self._space, realtime=self._core.realtime)
         wrong = [finding for finding in findings if not finding.fine]
@@ -189,7 +190,13 @@ class Leader:
 
 
 def rules(machine: Machine) -> str:
-    return ruleset(machine.nat, machine.firewall, publics=machine.publics, openings=machine.openings)
+    return ruleset(
+        machine.nat,
+        machine.firewall,
+        publics=machine.publics,
+        openings=machine.openings,
+        services=machine.services,
+    )
 
 
 def _environment() -> dict[str, str]:

@@ -51,6 +51,10 @@ HAIRPIN = 0x1
 UPNP_CHAINS = "miniupnpd", "prerouting_miniupnpd", "postrouting_miniupnpd"
 """What miniupnpd fills, in our table."""
 
+MAPPING_PORT = 5351
+VERSIONS = {"nat-pmp": 0, "pcp": 2}
+"""The first byte of each protocol's requests; both go to one port."""
+
 _BLOCK = "    "
 
 
@@ -60,12 +64,12 @@ def ruleset(
     *,
     publics: Sequence[str],
     openings: Sequence[Opening] = (),
-    services: bool = False,
+    services: Sequence[str] = (),
     wan: str = WAN,
     lan: str = LAN,
 ) -> str:
-    """For `nft -f`. `publics`: the wan's IPv4 addresses; `services`: miniupnpd will fill its chains."""
-    rules = _Rules(nat, firewall, tuple(publics), tuple(openings), services, wan, lan)
+    """For `nft -f`. `publics`: the wan's IPv4 addresses; `services`: of topology.SERVICES, which miniupnpd brings."""
+    rules = _Rules(nat, firewall, tuple(publics), tuple(openings), tuple(services), wan, lan)
     return "\n".join((f"table inet {TABLE} {{", *rules.all(), "}", ""))
 
 
@@ -99,7 +103,7 @@ class _Rules:
         firewall: Firewall,
         publics: tuple[str, ...],
         openings: tuple[Opening, ...],
-        services: bool,
+        services: tuple[str, ...],
         wan: str,
         lan: str,
     ) -> None:
@@ -157,6 +161,9 @@ class _Rules:
         yield "ct state established,related accept"
         yield "icmp type echo-request accept"
         yield "meta l4proto ipv6-icmp accept"
+        for service, version in VERSIONS.items():
+            if set(VERSIONS) & set(self.services) and service not in self.services:
+                yield f"iifname {self.lan} udp dport {MAPPING_PORT} @th,64,8 {version} drop"
         if self.publics:
             yield f"iifname {self.lan} ip daddr != {self.ours} accept"
         yield f"iifname {self.lan} meta nfproto ipv6 accept"
@@ -204,8 +211,6 @@ class _Rules:
         """From inside to an outside address. Who may is looked at when the sender's own mapping is known."""
         if self.forwards:
             yield "dnat ip addr . port to meta l4proto . th dport map @forwards"
-        if self.services:
-            yield f"jump {UPNP_CHAINS[1]}"
         yield "dnat ip addr . port to ip daddr . meta l4proto . th dport map @inward"
 
     def allocate(self, nat: Nat, k: int, public: str) -> Iterator[str]:
