@@ -26,10 +26,10 @@ KEY = bytes(32)
 def _prefaces() -> Iterator[bytes]:
     yield from (bytes.fromhex(v["preface"]) for v in vectors("preface")["accepted"])
     yield from (bytes.fromhex(v["preface"]) for v in vectors("preface")["refused"])
-    yield preface.Preface(bytes(16), 1, 2, preface.DATA, 3, 4).pack(KEY)
+    yield preface.Preface(bytes(16), 1, 2, preface.DATA, 3, 4, bytes(16)).pack(KEY)
 
 
-@target(_prefaces, size=64, share=3, fresh=50_000)
+@target(_prefaces, size=preface.SIZE + 4, share=3, fresh=50_000)
 def a_preface(data: bytes) -> None:
     """core.preface.parse, authentic"""
     said = preface.parse(data)
