@@ -35,6 +35,7 @@ from comity.core.messages import Open
 from comity.core.preface import CONTROL, Preface
 from comity.core.program import Program
 from comity.core.sealing import room_key, room_name, seal
+from comity.core.words import own_word
 from comity.links.certificate import make_certificate
 
 FOLDER = Path(__file__).parent.parent / "vectors"
@@ -189,6 +190,7 @@ def ceremony_vectors() -> dict[str, Any]:
         "sealed": [sealed_vector(key, digest("vector seal", bytes([i]))[:12], raw) for i, raw in enumerate(log[:2])],
         "transcript": session.transcript.hex(),
         "words": list(words),
+        "own_words": [own_word(session.transcript, i) for i in range(len(NAMES))],
         "tag": session.tag.hex(),
         "threshold": session.threshold,
         "transport": session.transport,

@@ -75,6 +75,7 @@ async def test_by_default_it_listens_on_every_address() -> None:
         process.send_signal(signal.SIGINT)
         shown = (await process.stderr.read()).decode().split()
         assert f"http://127.0.0.1:{port}" in [address, *shown] and shown[-1] == "Stopped"
+        assert " ".join(shown).endswith(f"comity host --rendezvous {address} PROGRAM Stopped")
 
 
 async def test_with_a_certificate_it_serves_https_and_shows_what_to_pin(tmp_path: Path) -> None:
@@ -89,6 +90,9 @@ async def test_with_a_certificate_it_serves_https_and_shows_what_to_pin(tmp_path
         assert address.startswith("https://") and bytes.fromhex(shown) == sha256(der).digest()
         async with WebRendezvous([address], bytes.fromhex(shown)).open(ROOM) as mailbox:
             assert await mailbox.post(b"x") == 1
+        assert (await process.stderr.readline()).endswith(b"the invitation alone:\n")
+        said = (await process.stderr.readline()).decode().strip()
+        assert said == f"comity host --rendezvous {address} --certificate {shown} PROGRAM"
 
 
 async def refusal(*options: str) -> str:

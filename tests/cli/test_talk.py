@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from comity.cli import answers as answers_module
 from comity.cli.answers import MAX_ANSWER
-from comity.cli.talk import COLUMNS, Talk, harmless
+from comity.cli.screen import COLUMNS, harmless
+from comity.cli.talk import Talk
 from comity.core import invitation
 from comity.errors import ComityError, PeerError, UsageError
 
@@ -256,10 +257,10 @@ async def test_a_question_is_repeated_under_what_is_said_meanwhile(person: Perso
     answer = check(talk)
     await person.sees("[y/n] ")
     talk.line("Waiting", "carol: no answer for 12 s", event="waiting")
-    await person.sees("\nWaiting    carol: no answer for 12 s\n           do all three")
+    await person.sees("\r\x1b[JWaiting    carol: no answer for 12 s\n           do all three")
     await person.sees("[y/n] ")
     talk.error(PeerError("bob left"))
-    await person.sees("\nerror: bob left\n           do all three")
+    await person.sees("\r\x1b[Jerror: bob left\n           do all three")
     await person.sees("[y/n] ")
     person.types("y\n")
     assert await answer is True
@@ -309,8 +310,9 @@ async def test_a_cancelled_question_leaves_the_terminal_to_the_next(person: Pers
     with pytest.raises(asyncio.CancelledError):
         await answer
     assert open_descriptors() == before - 1
+    await person.sees("\r\x1b[J")
     answer = check(talk)
-    await person.sees("\nCheck")
+    await person.sees("Check")
     await person.sees("[y/n] ")
     person.types("y\n")
     assert await answer is True
@@ -349,7 +351,7 @@ async def test_a_terminal_that_hangs_up_gives_no_answer(talk: Talk, person: Pers
 
 async def test_words_and_question_are_on_the_terminal_when_stderr_is_a_file(person: Person, tmp_path: Path) -> None:
     with (tmp_path / "log").open("w+") as log:
-        talk = Talk(stream=log, terminal=person.terminal, environ={})
+        talk = Talk(stream=log, terminal=person.terminal, environ={"NO_COLOR": "1"})
         answer = check(talk)
         await person.sees(f"Check      call one another:\n             ratio  opulent\n           {SAME} [y/n] ")
         talk.line("Waiting", "carol", event="waiting")
@@ -560,7 +562,7 @@ async def test_a_process_asks_on_its_controlling_terminal(person: Person, proces
 async def test_control_c_ends_a_waiting_question(person: Person, process: "subprocess.Popen[bytes]") -> None:
     await person.sees("same? [y/n] ")
     person.types("\x03")
-    await person.sees("^C\n")
+    await person.sees("^C\r\x1b[J")
     assert process.wait() == 130
     assert "Traceback" not in person.seen
 
@@ -579,7 +581,7 @@ async def test_a_hidden_answer_is_not_echoed_and_may_not_be_typed_ahead(person: 
     answer = asyncio.ensure_future(talk.ask_hidden("your argument 2 of sum", option="--private 2=FILE"))
     await person.sees("Private    your argument 2 of sum ")
     talk.line("Joined", "bob", event="joined")
-    await person.sees("\nJoined     bob\nPrivate    your argument 2 of sum ")
+    await person.sees("\r\x1b[JJoined     bob\nPrivate    your argument 2 of sum ")
     person.types(" geheim\n")
     assert await answer == "geheim"
     talk.line("Agreed", "all", event="agreed")

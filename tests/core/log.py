@@ -283,7 +283,7 @@ def show(command: Command) -> str:
             return f"{name} left: {reason}"
         case Frozen(number, names, _):
             return f"I am {number} of {' '.join(names)}"
-        case Compare(_, people, ask):
+        case Compare(people=people, ask=ask):
             return f"{'compare' if ask else 'do not compare'} with {' '.join(people)}"
         case Confirmed(name):
             return f"{name} confirmed"

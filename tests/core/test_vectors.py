@@ -18,7 +18,7 @@ from comity.core.invitation import Invitation
 from comity.core.messages import Hello
 from comity.core.preface import Preface
 from comity.core.sealing import room_key, room_name, unseal
-from comity.core.words import WORDS, check_words
+from comity.core.words import WORDS, check_words, own_word
 from comity.errors import UsageError, VerificationError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -132,6 +132,7 @@ def test_an_observer_finds_the_transcript_and_the_words_in_the_log() -> None:
     assert check_words(T) == tuple(CEREMONY["words"])
     bits = int.from_bytes(digest("words", T)[:5], "big") >> 7
     assert [WORDS[bits >> shift & 2047] for shift in (22, 11, 0)] == CEREMONY["words"]
+    assert [own_word(T, i) for i in range(len(CEREMONY["parties"]))] == CEREMONY["own_words"]
     assert derive(T, b"", "tag", 16).hex() == CEREMONY["tag"]
 
 
@@ -148,6 +149,9 @@ def test_a_joiner_who_reads_the_log_holds_the_session(vector: dict[str, Any]) ->
                 party.choose(command.open.program)
             elif isinstance(command, Compare):
                 assert list(command.words) == CEREMONY["words"]
+                mine = next(i for i, hello in enumerate(hellos()) if hello.member.name == vector["name"])
+                assert command.own == CEREMONY["own_words"][mine]
+                assert (*command.theirs[:mine], command.own, *command.theirs[mine:]) == tuple(CEREMONY["own_words"])
                 party.answer()
     assert party.state is State.DONE
     session = next(command.session for command in told if isinstance(command, Finished))

@@ -39,7 +39,7 @@ from tests.independent.notation import (
 )
 from tests.independent.program import ROOT
 from tests.independent.room import Room
-from tests.independent.session import Session, check_words
+from tests.independent.session import Session, check_words, own_word
 
 STEP, COMPARE, JOIN = 60, 900, 3600  # seconds given to the others
 WORD = 1.5  # seconds for a word on the cause of a loss
@@ -259,7 +259,8 @@ class Party:
         session = self._ceremony.session
         assert session is not None
         people = [session.name(i) for i in session.others]
-        say("check", words=check_words(session.transcript), people=people)
+        words, own = check_words(session.transcript), own_word(session.transcript, session.me)
+        say("check", words=words, people=people, own=own)
         reader = asyncio.StreamReader()
         pipe = os.fdopen(self._answers, "rb")
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)

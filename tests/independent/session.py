@@ -96,3 +96,7 @@ def wordlist() -> list[str]:
 def check_words(transcript: bytes) -> list[str]:
     number = int.from_bytes(digest("words", transcript)[:5], "big") >> 7
     return [wordlist()[i] for i in (number >> 22, (number >> 11) % 2048, number % 2048)]
+
+
+def own_word(transcript: bytes, number: int) -> str:
+    return wordlist()[int.from_bytes(digest("own word", transcript, bytes([number]))[:2], "big") >> 5]

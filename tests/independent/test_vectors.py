@@ -11,7 +11,7 @@ import pytest
 from tests.independent import notation
 from tests.independent.ceremony import Ceremony, program_digest, read_envelope
 from tests.independent.notation import Fault, Frame, Invitation, Keys, Preface
-from tests.independent.session import check_words
+from tests.independent.session import check_words, own_word
 
 
 def load(name: str) -> dict[str, Any]:
@@ -93,6 +93,7 @@ def test_a_party_says_and_takes_what_stands_in_the_log(number: int) -> None:
     assert session.transcript.hex() == CEREMONY["transcript"]
     assert session.tag.hex() == CEREMONY["tag"]
     assert check_words(session.transcript) == CEREMONY["words"]
+    assert [own_word(session.transcript, i) for i in range(3)] == CEREMONY["own_words"]
     assert session.manifest["threshold"] == CEREMONY["threshold"]
     assert session.manifest["transport"] == CEREMONY["transport"]
     assert session.manifest["program"]["digest"] == program_digest(program).hex() == CEREMONY["program_digest"]

@@ -1,11 +1,13 @@
 """Transcripts: what each party sees and types, played by real processes.
 
     # a comment
-    (when alice sees: Joined     bob)        the next section begins only then, and when the <link> it types is known
-    carol$ comity join <link>                a section: this is typed at the prompt, and the lines below are shown
+    (when alice sees: Joined     bob)        the next section begins only then
+    carol$ comity join <link>                a section: this is typed at the prompt, as soon as the <link> is known; the
+                                             lines below are shown
     Check      call one another              a line of text, as it must stand there
                  <words>                     a pattern of PATTERNS: the same wherever it stands, unless it VARIES
                is it so? [y/n] «y»           typed, with Enter; «^C» is a key; after a (when ...), then
+                                             (a question that is not answered is taken off the screen in the end)
     | 2 [1, 0]                               a line of the program, which may come up to EARLY lines before its place
     ...                                      any lines
 
@@ -27,6 +29,7 @@ PATTERNS = {
     "words": r"[a-z]+  [a-z]+  [a-z]+",
     "digest": r"[0-9a-f]{4} [0-9a-f]{4}",
     "draw": r"\[\d+(?:, \d+)*\]",
+    "own": r"[a-z]+",
     "name": r"[a-z]+",
     "identity": r"[a-z2-7]{4}(?:-[a-z2-7]{2,4}){6}",
     "date": r"\d{4}-\d\d-\d\d",
@@ -37,6 +40,8 @@ PATTERNS = {
 }
 VARIES = ("ms", "s", "size", "text")
 """Patterns that stand for something else each time; of the others, `<name two>` is another one than `<name one>`."""
+CHANCE = ("own",)
+"""But for these, of which two may be the same by chance."""
 
 EARLY = 2
 """Connected and Running are told by the node, while the program's process may have begun."""
@@ -143,13 +148,16 @@ class Play:
         self._waits[terminal.name] = ""
 
     async def _begin(self, section: Section) -> None:
-        typed = [line.typed for line in section.lines if line.typed]
-        needed = {found[1] for text in (section.command, *typed) for found in _PATTERN.finditer(text)}
         self.waits(section.party, f"what is needed for {section.command}")
+        await self.knows(section.command)
+        await self.until(section.when)
+
+    async def knows(self, text: str) -> None:
+        """Until everything is known that its patterns stand for."""
+        needed = {found[1] for found in _PATTERN.finditer(text)}
         while not needed <= set(self._known):
             self._news.clear()
             await self._news.wait()
-        await self.until(section.when)
 
     async def until(self, when: tuple[str, str] | None) -> None:
         if when is not None:
@@ -184,7 +192,8 @@ class Play:
         if matched is None:
             return False
         new = {label: matched[group] for label, group in groups.items()}
-        if len({*self._known.values(), *new.values()}) < len(self._known) + len(new):
+        told = [thing for label, thing in (self._known | new).items() if label.partition(" ")[0] not in CHANCE]
+        if len(set(told)) < len(told):
             return False  # two names for one thing
         self._known |= new
         self._news.set()
@@ -213,9 +222,9 @@ class _Reading:
             elif line == terminal.prompt and self._done():
                 return
             else:
-                seen = len(terminal.screen)
+                seen = terminal.screen
                 await self._answer(line.rstrip())
-                await terminal.until(lambda: len(terminal.screen) > seen)  # noqa: B023 - awaited here
+                await terminal.until(lambda: terminal.screen != seen)  # noqa: B023 - awaited here
 
     @property
     def _due(self) -> str:
@@ -227,10 +236,13 @@ class _Reading:
 
     async def _answer(self, shown: str) -> None:
         """If it is a question that we answer, do."""
-        for line in self._talk[self._next : self._next + 2]:
+        for place, line in enumerate(self._talk[self._next : self._next + 2], self._next):
             if line.typed is not None and self._play.matches(line.text, shown):
                 await self._play.until(line.when)
+                await self._play.knows(line.keys)
                 self._terminal.type(self._play.known(line.keys))
+                if line.typed.startswith("^"):  # a key that ends it: the question is taken off the screen
+                    self._next = place + 1
             if line.text != "...":
                 return
 

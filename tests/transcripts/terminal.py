@@ -18,6 +18,8 @@ SHELL = "import os; os.login_tty(0); os.execvp('sh', ['sh', '+o', 'emacs', '-i']
 """A session of its own, so that Ctrl-C reaches what runs in the foreground; no line editor, which paints."""
 
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
+_BACK = re.compile(r"[^\n]*\r\x1b\[J")
+"""A line that is taken off the screen, to stand there again under what is said meanwhile."""
 
 
 class Terminal:
@@ -64,6 +66,7 @@ class Terminal:
             self._loop.remove_reader(self.fd)
         self._rest += data
         text = self._rest.replace(b"\r\n", b"\n").decode(errors="ignore")  # half a character waits for its rest
+        text = _BACK.sub("", text)
         self.screen = text.replace("\x1b", "␛") if self._raw else _STYLE.sub("", text)
         self._changed.set()
 

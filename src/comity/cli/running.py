@@ -38,9 +38,11 @@ def _run(command: str, talking: Talking, work: Callable[[Talk], Awaitable[int | 
     try:
         with asyncio.Runner() as runner:
             return runner.run(main())
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except (KeyboardInterrupt, asyncio.CancelledError) as exc:
         if talk is not None:
-            talk.line("", "interrupted", event="interrupted", exit=INTERRUPTED)
+            if isinstance(exc, KeyboardInterrupt):
+                talk.key_pressed()
+            talk.line("Stopped", "interrupted", event="interrupted", exit=INTERRUPTED)
         return INTERRUPTED
     except Exception as exc:
         return _failed(command, talk, exc)

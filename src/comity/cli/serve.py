@@ -58,7 +58,8 @@ def serve(listen: tuple[str, ...], certificate: Path | None, key: Path | None, a
             lines = [*found, *([f"certificate SHA-256 {digest}"] if digest else []), *_next(found, digest)]
             talk.line("Serving", *lines, event="serving", addresses=found, port=server.port, certificate=digest)
             with _stopped() as stopped:
-                await stopped.wait()
+                if await stopped == signal.SIGINT:
+                    talk.key_pressed()
         talk.line("Stopped", event="stopped")
 
     run("serve", Talking(as_json, quiet, verbose=False, no_input=True, answers=None), work)
@@ -110,13 +111,19 @@ def _connections() -> int:
 
 
 @contextmanager
-def _stopped() -> Iterator[asyncio.Event]:
-    """Set by Ctrl-C or SIGTERM; after it, another Ctrl-C ends the process at once."""
-    loop, event = asyncio.get_running_loop(), asyncio.Event()
+def _stopped() -> Iterator[asyncio.Future[signal.Signals]]:
+    """Ctrl-C or SIGTERM; after it, another Ctrl-C ends the process at once."""
+    loop = asyncio.get_running_loop()
+    stopped: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def stop(number: signal.Signals) -> None:
+        if not stopped.done():
+            stopped.set_result(number)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, event.set)
+        loop.add_signal_handler(number, stop, number)
     try:
-        yield event
+        yield stopped
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)

@@ -5,55 +5,34 @@
     error: what happened                 {"event": "error", "kind": ..., "message": ..., "hints": [...], "exit": 4}
     hint: what to do
 
-stdout is the program's. Whatever comes from others passes `harmless` before it reaches a terminal.
+stdout is the program's. What is said while a question is open takes its place on a terminal, and the question moves
+down, so that it is always the last line.
 """
 
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 import os
 import sys
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TextIO, TypeVar
 
 from comity.cli.answers import Answers, from_descriptor, from_terminal
-from comity.core.identity import INVISIBLE
+from comity.cli.screen import Screen, harmless
+from comity.core.words import WORDS, meant
 from comity.errors import ComityError, UsageError
+from comity.node.meeting import count
 
-COLUMNS = 11
-"""Width of a label and the space after it."""
-MAX_LINE = 8192
-"""Characters of one line: twice the longest invitation."""
-MAX_MARKS = 3
-"""Combining marks on one letter: real scripts use up to three; a tower of them covers other lines."""
+TRIES = 3
+"""Wrong words of one person after which it is no mishearing any more."""
+ROOM = 12
+"""Columns behind a question that an answer needs: the longest word, and some."""
 
 _YES_NO = {"y": True, "yes": True, "n": False, "no": False}
-
-
-def harmless(text: str, limit: int = MAX_LINE) -> str:
-    """One line that shows `text` and does nothing else, of at most `limit` characters.
-
-    Control characters and line ends, marks that turn the direction of writing, invisible and unassigned characters
-    become visible as escapes such as \\x1b.
-    """
-    shown = []
-    marks = MAX_MARKS  # a mark at the very start would sit on our own text
-    for c in text[: limit + 1]:
-        kind = unicodedata.category(c)
-        marks = marks + 1 if kind[0] == "M" else 0
-        if kind == "Zs":
-            shown.append(" ")
-        elif kind[0] in "LMNPS" and c not in INVISIBLE and marks <= MAX_MARKS:
-            shown.append(c)
-        else:
-            shown.append(c.encode("unicode_escape").decode())
-    line = "".join(shown)
-    return line if len(line) <= limit else line[: limit - 1] + "…"
-
 
 T = TypeVar("T")
 
@@ -64,10 +43,11 @@ class _Question:
     lines: tuple[str, ...]
     suffix: str
     option: str  # what would have answered it
-    event: str
-    fields: Mapping[str, object]
-    secret: bool  # the answer is not repeated, and may be typed ahead
-    hidden: bool = False  # nor does a terminal show it while it is typed; then it may not be typed ahead
+    event: str = ""  # none: it was told already
+    fields: Mapping[str, object] = field(default_factory=dict)
+    secret: bool = False  # the answer is not repeated
+    early: bool = False  # it may be typed ahead
+    hidden: bool = False  # a terminal does not show it while it is typed
 
     @property
     def name(self) -> str:
@@ -100,11 +80,11 @@ class Talk:
         self.json, self.quiet, self.verbose = as_json, quiet, verbose
         self._no_input, self._terminal = no_input, terminal
         self._answers = None if answers is None else from_descriptor(answers)
-        self._stream = sys.stderr if stream is None else stream
-        env = os.environ if environ is None else environ
-        self._plain = as_json or not self._stream.isatty() or bool(env.get("NO_COLOR")) or env.get("TERM") == "dumb"
+        self._environ = os.environ if environ is None else environ
+        self._screen = Screen(sys.stderr if stream is None else stream, self._environ, plain=as_json)
         self._turn = asyncio.Lock()  # one question at a time
-        self._again: Callable[[], None] | None = None  # shows a question once more that stands on our stream
+        self._interrupt: Callable[[str], None] | None = None  # says something in front of the question that is open
+        self._clean = True  # the cursor stands at a line's begin, as far as we know
 
     # -- telling -----------------------------------------------------------------------------------------------------
 
@@ -113,7 +93,7 @@ class Talk:
         if self.json:
             self._event(event, fields)
         elif not self.quiet:
-            self._say(self._block(label, lines).rstrip())
+            self._say(self._screen.block(label, lines).rstrip())
 
     def detail(self, *lines: str, event: str, **fields: object) -> None:
         """The same for those who asked for more, with --verbose."""
@@ -125,10 +105,13 @@ class Talk:
         if self.json:
             hints = list(exc.hints)
             self._event("error", {"kind": exc.kind, "message": exc.message, "hints": hints, "exit": exc.exit_code})
-            return
-        said = [f"{self._paint('error:', '1;31')} {harmless(exc.message)}"]
-        said += [f"{self._paint('hint:', '33')} {harmless(hint)}" for hint in exc.hints]
-        self._say("\n".join(said))
+        else:
+            self._say(self._screen.error(exc.message, exc.hints))
+
+    def key_pressed(self) -> None:
+        """After Ctrl-C, of which a terminal shows ^C: what is said next begins a line of its own."""
+        if self._screen.terminal and self._clean:
+            self._screen.put("\n")
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
@@ -147,8 +130,37 @@ class Talk:
                 shown = f"'{harmless(answer, 40)}' is neither y nor n" if answer else "type y or n"
                 raise UsageError(shown) from None
 
-        question = _Question(label, lines, " [y/n] ", option, event, fields, secret=False)
-        return await self._answer(question, understand)
+        return await self._answer(_Question(label, lines, " [y/n] ", option, event, fields), understand)
+
+    async def compare(self, words: tuple[str, ...], own: str, others: Mapping[str, str], /, *, option: str) -> bool:
+        """Whether everybody sees the same words: a person types what each of the others alone can say.
+
+        A yes by habit is therefore none (docs/adr/0010). A script compares by itself, and says y or n once.
+        """
+        people, everyone = list(others), len(others) + 1
+        all_see = "both" if everyone == 2 else f"all {count(everyone)}"
+        block = (
+            f"call one another: {all_see} must see",
+            f"  {'  '.join(words)}",
+            "and you alone see your own word, which you tell the others:",
+            f"  {own}",
+        )
+        question = f"did you hear these words from {' and from '.join(people)}?"
+        fields = {"words": list(words), "people": people, "own": own}
+        if self._answers is not None or self._no_input:
+            return await self.ask("Check", *block, question, option=option, event="check", **fields)
+        if self.json:
+            self._event("check", {**fields, "question": question, "option": option})
+        first = True
+        for name, word in others.items():
+            lines = (f"the same at {name}? type the own word of {name}, or no:",)
+            asked = _Question(
+                "Check" if first else "", (*(block if first else ()), *lines), " ", option, early=not first
+            )
+            if not await self._answer(asked, _Hearing(name, word, own, words).understand):
+                return False
+            first = False
+        return True
 
     async def ask_text(
         self,
@@ -161,12 +173,14 @@ class Talk:
         **fields: object,
     ) -> T:
         """What `check` makes of the answer; on a terminal its UsageError is shown and the question asked again."""
-        question = _Question(label, lines, " " if lines else "", option, event, fields, secret=True)
-        return await self._answer(question, check)
+        suffix = " " if lines else ""
+        return await self._answer(
+            _Question(label, lines, suffix, option, event, fields, secret=True, early=True), check
+        )
 
     async def ask_hidden(self, question: str, /, *, option: str) -> str:
         """A text that nobody sees: a terminal does not echo it. Spaces around it do not count."""
-        asked = _Question("Private", (question,), " ", option, "question", {}, secret=True, hidden=True)
+        asked = _Question("Private", (question,), " ", option, "question", secret=True, hidden=True)
         return await self._answer(asked, lambda answer: answer)
 
     def expect(self, question: str, /, *, option: str) -> None:
@@ -193,14 +207,14 @@ class Talk:
         self._check_input(question.name, question.option)
         async with self._turn:
             with self._source(question) as (source, screen):
-                if source.terminal and (question.hidden or not question.secret):
+                if source.terminal and not question.early:
                     source.forget()
-                if self.json:
+                if self.json and question.event:
                     self._event(
                         question.event, {**question.fields, "question": question.name, "option": question.option}
                     )
-                prompt = self._block(question.label, question.lines) + question.suffix
-                again = self._block(*question.shown_again) + question.suffix
+                again = screen.block(*question.shown_again, room=ROOM) + question.suffix
+                prompt = screen.block(question.label, question.lines, room=ROOM) + question.suffix
                 while True:
                     answer = await self._reply(source, screen, question, prompt, again)
                     if answer is None:
@@ -212,74 +226,98 @@ class Talk:
                     except UsageError as exc:
                         if not source.terminal:  # the next line answers another question
                             raise
-                        self._put(screen, self._block("", (exc.message, *exc.hints)) + "\n")
+                        screen.put(screen.block("", (exc.message, *exc.hints)) + "\n")
                         prompt = again
 
     async def _reply(
-        self, source: Answers, screen: TextIO, question: _Question, prompt: str, repeated: str
+        self, source: Answers, screen: Screen, question: _Question, prompt: str, repeated: str
     ) -> str | None:
         if self.json and not source.terminal:
             return await source.line()  # whoever answers has read the event
 
-        def again() -> None:
+        def interrupt(text: str) -> None:
+            if source.terminal and source.finished():  # it was answered just now
+                screen.put(text)
+                return
             if source.terminal:
-                if source.finished():
-                    return  # it was answered just now
                 source.forget()  # half a line: what counts is what stands behind the question
-            self._put(screen, repeated)
+            back = screen.back(repeated) if source.terminal else ""
+            screen.put((back or "\n") + text + repeated)
 
         answer = None
+        broken_off = True
         try:
             with source.hidden() if question.hidden else nullcontext():
-                self._put(screen, prompt)
-                self._again = again if screen is self._stream else None
+                screen.put(prompt)
+                self._interrupt = interrupt if screen is self._screen else None
+                self._clean = self._interrupt is None
                 answer = await source.line()
+            broken_off = False
         finally:
-            self._again = None
+            self._interrupt, self._clean = None, True
             shown = source.terminal and not question.hidden  # the answer and its line's end
+            back = screen.back(repeated) if broken_off and source.terminal else ""
+            if broken_off and source.terminal:
+                source.forget()  # half an answer would be the shell's
+                self._clean = not back
             if answer is None or not shown:
-                self._put(screen, ("" if question.secret else harmless(answer or "", 40)) + "\n")
+                screen.put(back or ("" if question.secret else harmless(answer or "", 40)) + "\n")
         return answer
 
     @contextmanager
-    def _source(self, question: _Question) -> Iterator[tuple[Answers, TextIO]]:
+    def _source(self, question: _Question) -> Iterator[tuple[Answers, Screen]]:
         """Where the answer comes from and where the question stands."""
         if self._answers is not None:
-            yield self._answers, self._stream
+            yield self._answers, self._screen
             return
         source = self._find_terminal(question.name, question.option)
         try:
-            if self._stream.isatty():
-                yield source, self._stream
+            if self._screen.terminal:
+                yield source, self._screen
             else:
-                with open(source.fd, "w", encoding="utf-8", errors="backslashreplace", closefd=False) as screen:
-                    yield source, screen
+                with open(source.fd, "w", encoding="utf-8", errors="backslashreplace", closefd=False) as stream:
+                    yield source, Screen(stream, self._environ, plain=self.json)
         finally:
             os.close(source.fd)
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
-    def _block(self, label: str, lines: tuple[str, ...]) -> str:
-        head = self._paint(label, "1") + " " * max(COLUMNS - len(label), 1)
-        return head + ("\n" + " " * COLUMNS).join(harmless(line) for line in lines)
-
-    def _paint(self, text: str, style: str) -> str:
-        return text if self._plain or not text else f"\x1b[{style}m{text}\x1b[0m"
-
     def _event(self, event: str, fields: Mapping[str, object]) -> None:
         self._say(json.dumps({"event": event, **fields}))  # ASCII: escapes keep it harmless
 
     def _say(self, text: str) -> None:
-        again = self._again
-        self._put(self._stream, text + "\n" if again is None else f"\n{text}\n")
-        if again is not None:
-            again()
+        if self._interrupt is not None:
+            self._interrupt(text + "\n")
+        else:
+            self._screen.put(text + "\n")
 
-    def _put(self, screen: TextIO, text: str) -> None:
-        try:
-            screen.write(text)
-            screen.flush()
-        except OSError:  # nobody reads any more: the session matters more than its talk
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, screen.fileno())
-            os.close(null)
+
+@dataclass
+class _Hearing:
+    """One person's own word, as another one heard it."""
+
+    name: str
+    word: str
+    own: str  # of the person who types
+    words: tuple[str, ...]  # that all see
+    wrong: int = 0
+
+    def understand(self, answer: str) -> bool:
+        """False: it is another one, or the person says so. Raises UsageError for what is neither."""
+        if _YES_NO.get(answer.lower()) is False:
+            return False
+        typed = meant(answer)
+        if typed == self.word:
+            return True
+        if not answer or answer.lower() in _YES_NO:
+            raise UsageError(f"a yes is not enough: type the word that {self.name} alone can tell you, or no")
+        if not typed:
+            close = difflib.get_close_matches(answer.lower(), WORDS, n=3)
+            hint = f"near it are: {', '.join(close)}" if close else ()
+            raise UsageError(f"'{harmless(answer, 40)}' is none of the words", hint=hint)
+        if typed == self.own or typed in self.words:
+            raise UsageError(f"{typed} stands on your screen: {self.name} has a word that does not")
+        self.wrong += 1
+        if self.wrong == TRIES:
+            return False
+        raise UsageError(f"{typed} is not the own word of {self.name}: have it spelled, or type no")

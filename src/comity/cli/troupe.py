@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from comity.cli.talk import Talk, harmless
+from comity.cli.screen import harmless
+from comity.cli.talk import Talk
 from comity.core.program import Program, short
 from comity.core.record import PHASES, Record, parse
 from comity.core.topology import name_of
 from comity.errors import ComityError, UsageError, VerificationError
+from comity.node.meeting import count
 from comity.rendezvous.server import Server
 
 MAX_LINE = 1 << 20
@@ -63,7 +65,8 @@ class Troupe:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="comity-demo-")))
             server = await stack.enter_async_context(Server((("127.0.0.1", 0),)))
             stack.push_async_callback(self._end)
-            self._talk.line("Starting", f"{self._m} parties on this machine", event="starting", parties=self._m)
+            parties = f"{count(self._m)} {'party' if self._m == 1 else 'parties'}"
+            self._talk.line("Starting", f"{parties} on this machine", event="starting", parties=self._m)
             watching = []
             options = ["-n", str(self._m), "--rendezvous", f"http://127.0.0.1:{server.port}"]
             if self._threshold is not None:
@@ -82,6 +85,10 @@ class Troupe:
                         watching.append(asyncio.create_task(self._watch(player)))
             codes = await asyncio.gather(*watching)
             return self._close(codes)
+
+    @property
+    def _all(self) -> str:
+        return "both" if self._m == 2 else f"all {count(self._m)}"
 
     async def _ask(self, i: int, place: int) -> str:
         return await self._talk.ask_hidden(f"argument {place} of {name_of(i)}", option=f"--private {place}=FILE")
@@ -175,7 +182,7 @@ class Troupe:
             return
         self._compared = True
         same = len(set(words)) == 1
-        text = f"{'  '.join(words[0])}   the same at all {self._m}, answered for you" if same else "they differ!"
+        text = f"{'  '.join(words[0])}   the same at {self._all}, answered for you" if same else "they differ!"
         self._talk.line("Check", text, event="check", words=list(words[0]), same=same)
         for player in self._players:
             player.answer("y" if same else "n")
@@ -191,8 +198,9 @@ class Troupe:
             self._raise(failed)
         outputs = {b"".join(player.output) for player in self._players}
         agree = len(outputs) == 1
-        said = f"all {self._m} outputs are the same" if agree else "the outputs differ, as this program may want it"
-        self._talk.line("Agree", said, event="agree", same=agree)
+        said = f"{self._all} outputs are the same" if agree else "the outputs differ, as this program may want it"
+        if self._m > 1:
+            self._talk.line("Agree", said, event="agree", same=agree)
         records = [parse(player.record.read_text()) for player in self._players]
         self._talk.line("Took", *_timings(records), event="took", phases=[record.phases for record in records])
         return 0

@@ -43,7 +43,7 @@ from comity.core.manifest import Session
 from comity.core.messages import Envelope, Hello, Open
 from comity.core.program import Program
 from comity.core.roster import CHEAT, Opening, check_distinct, check_host, check_program, check_roster, check_transport
-from comity.core.words import check_words
+from comity.core.words import check_words, own_word
 from comity.errors import PeerError, ProgramDiffers, VerificationError, WordsDiffer
 
 
@@ -286,8 +286,11 @@ class Ceremony:
         if not self._complete(envelope):
             return []
         self._enter(State.COMPARING)
-        others = tuple(h.member.name for h in self._roster if h.member.identity != self._me)
-        commands: list[Command] = [Compare(check_words(self._transcript), others, self._verify == "words")]
+        words, me = check_words(self._transcript), self._index(self._me)
+        own = [own_word(self._transcript, i) for i in range(len(self._roster))]
+        theirs = tuple(own[:me] + own[me + 1 :])
+        people = tuple(h.member.name for h in self._roster if h.member.identity != self._me)
+        commands: list[Command] = [Compare(words, people, self._verify == "words", own[me], theirs)]
         if self._verify == "link":
             commands += self._confirm("link", [])
         return commands

@@ -44,11 +44,16 @@ class Frozen:
 
 @dataclass(frozen=True)
 class Compare:
-    """Show the words; if `ask`, the person compares with everyone in `people` and the result goes to `answer`."""
+    """Show the words; if `ask`, the person compares with everyone in `people` and the result goes to `answer`.
+
+    `own`: the word that only we see; `theirs`: those that only the people see, which are not to be shown.
+    """
 
     words: tuple[str, ...]
     people: tuple[str, ...]
     ask: bool
+    own: str
+    theirs: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ import argparse
 import asyncio
 import contextlib
 import gc
+import io
+import logging
 import os
 import resource
 import signal
@@ -63,6 +65,28 @@ class Stop(SystemExit):
     """Raised into the program when it must end."""
 
 
+class Log(io.TextIOBase):
+    """MPyC's log, on stderr; kept while people are still asked, so that it stands behind no open question."""
+
+    def __init__(self) -> None:
+        self._kept: list[str] | None = []
+
+    def write(self, text: str, /) -> int:
+        if self._kept is None:
+            return sys.stderr.write(text)
+        self._kept.append(text)
+        return len(text)
+
+    def flush(self) -> None:
+        if self._kept is None:
+            sys.stderr.flush()
+
+    def release(self) -> None:
+        kept, self._kept = self._kept, None
+        sys.stderr.write("".join(kept or ()))
+        sys.stderr.flush()
+
+
 class Child:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -74,6 +98,7 @@ class Child:
         self._began = time.perf_counter()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._mpc: Any = None  # MPyC's runtime
+        self._log = Log()
         self._installed = (*sys.path, sys.prefix, sys.base_prefix)  # the program's folder does not stand there yet
 
     def live(self) -> NoReturn:
@@ -88,6 +113,7 @@ class Child:
             threading.Thread(target=self._follow, daemon=True).start()
             self.report(Ready({name: str(value) for name, value in vars(self._mpc.options).items()}))
             self._confirmed.wait()
+            self._log.release()
             self._began = time.perf_counter()
             code = self._run()
         except Stop as exc:
@@ -137,7 +163,8 @@ class Child:
         sys.argv = [task.target, *ours, *marked]
         self._epochs = Epochs(task.number, task.names, self.report, self.fault)
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # its log; stdout is the program's
+            logging.getLogger().addFilter(lambda record: "package uvloop" not in str(record.msg))  # we bring it
+            with contextlib.redirect_stdout(self._log):  # stdout is the program's
                 import mpyc
 
                 self._loop = make_loop(self._epochs if task.m > 1 else None, fast=_wants_uvloop(marked))

@@ -55,6 +55,7 @@ class Meeting:
     _names: list[str] = field(default_factory=list)
     _finished: Finished | None = None
     _asking: asyncio.Task[None] | None = None
+    _early: list[str] | None = None  # who joined before this party knows what it is invited to: told afterwards
 
     async def hold(self) -> Finished:
         """From the first message to the session. Raises ComityError, after telling the others."""
@@ -125,14 +126,18 @@ class Meeting:
                     await self._post(body)
                 case Opened(opened):
                     self._names.append(opened.name)
+                    self._early = []
                     self._asking = asyncio.ensure_future(self._choose(opened))  # and read on: it may have begun
                 case Joined(name):
                     if name not in self._names:  # the host is known from its opening
                         self._names.append(name)
-                        self.person.line("Joined", name, event="joined", name=name)
+                        self._tell_joined(name)
                 case Left(name, reason):
                     self._names = [known for known in self._names if known != name]
-                    self.person.line("Left", f"{name}: {reason}; waiting for another", event="left", name=name)
+                    if self._early is not None and name in self._early:
+                        self._early.remove(name)
+                    else:
+                        self.person.line("Left", f"{name}: {reason}; waiting for another", event="left", name=name)
                 case Frozen():
                     self.phase("joined")
                     self.frozen(command)
@@ -144,6 +149,12 @@ class Meeting:
                     self._finished = command
                     self.phase("agreed")
 
+    def _tell_joined(self, name: str) -> None:
+        if self._early is None:
+            self.person.line("Joined", name, event="joined", name=name)
+        else:
+            self._early.append(name)
+
     async def _post(self, body: bytes) -> None:
         await self.mailbox.post(seal(self.key, os.urandom(12), body, CONTEXT))
 
@@ -151,26 +162,31 @@ class Meeting:
         if self.choose is None:
             raise PeerError("the room was opened by somebody else")
         program, name = await self.choose(opened, self._names)
+        early, self._early = self._early or [], None
+        for joined in early:
+            self._tell_joined(joined)
         await self._obey(self.ceremony.choose(program, name))
 
     def _compare(self, command: Compare) -> None:
-        everyone = len(command.people) + 1
-        words = "  ".join(command.words)
-        fields: dict[str, object] = {"words": list(command.words), "people": list(command.people)}
         if command.ask:
-            block = (f"call one another: all {count(everyone)} must see", f"  {words}")
-            self._asking = asyncio.ensure_future(self._ask(command, block, fields))
-        else:
-            self.person.line(
-                "Check", "not asked here (--verify link); the others see", f"  {words}", event="words", **fields
-            )
-            self.phase("checked")
+            self._asking = asyncio.ensure_future(self._ask(command))
+            return
+        self.person.line(
+            "Check",
+            "nothing to compare here (--verify link); if others ask you, all see",
+            f"  {'  '.join(command.words)}",
+            "and you alone see your own word:",
+            f"  {command.own}",
+            event="words",
+            words=list(command.words),
+            people=list(command.people),
+            own=command.own,
+        )
+        self.phase("checked")
 
-    async def _ask(self, command: Compare, block: tuple[str, ...], fields: dict[str, object]) -> None:
-        people = " and from ".join(command.people)
-        question = f"did you hear these words from {people}?"
-        same = await self.person.ask("Check", *block, question, option="--verify link", event="check", **fields)
-        if not same:
+    async def _ask(self, command: Compare) -> None:
+        others = dict(zip(command.people, command.theirs, strict=True))
+        if not await self.person.compare(command.words, command.own, others, option="--verify link"):
             raise WordsDiffer(
                 hint=(
                     "someone may be in the middle; this invitation is spent",

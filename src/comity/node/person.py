@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 
@@ -23,6 +24,14 @@ class Person(Protocol):
 
     def expect(self, question: str, /, *, option: str) -> None:
         """Raises UsageError, as `ask` would, where nobody will be able to answer this one later."""
+        ...
+
+    async def compare(self, words: tuple[str, ...], own: str, others: Mapping[str, str], /, *, option: str) -> bool:
+        """Whether everybody sees the same words. `own`: what this person alone sees; `others`: what each of the others
+        does, by name, which is typed by this person and never shown.
+
+        Raises UsageError as `ask` does.
+        """
         ...
 
     async def ask_hidden(self, question: str, /, *, option: str) -> str:
