@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from comity.cli.talk import harmless
+from comity.cli.screen import harmless
 
 PROGRAMS = (
     "helloworld.py",

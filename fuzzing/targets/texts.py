@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from comity.cli.answers import MAX_ANSWER, Answers
-from comity.cli.talk import harmless
+from comity.cli.screen import harmless
 from comity.core import candidates, frames, identity, invitation, record
 from comity.core.candidates import Offer
 from comity.core.encoding import Malformed
@@ -140,7 +140,7 @@ def a_name(data: bytes) -> None:
 
 @target(_names, size=128, fresh=1500)
 def a_line(data: bytes) -> None:
-    """cli.talk.harmless, core.frames.pack_goodbye: any text on a terminal, any text to a peer"""
+    """cli.screen.harmless, core.frames.pack_goodbye: any text on a terminal, any text to a peer"""
     said = text(data)
     limit = 1 + len(data) % 60
     shown = harmless(said, limit)
