@@ -1,4 +1,4 @@
-"""Ports mapped by UPnP, NAT-PMP and PCP, by independent clients (Debian: miniupnpc, natpmpc) but for PCP."""
+"""Ports mapped by UPnP, NAT-PMP and PCP, by independent clients: Debian's miniupnpc and natpmpc, and crab_nat."""
 
 import asyncio
 import os
@@ -25,6 +25,7 @@ WHY = missing("nft") or miniupnpd.missing()
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(WHY is not None, reason=str(WHY))]
 
 ROUTER, INSIDE = "192.168.9.1", "192.168.9.9"
+CRAB = Path(__file__).parent / "pcp_client/target/release/pcp_client"
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,15 @@ async def test_pcp_maps_a_port_of_ones_own_only(place: Street, tmp_path: Path) -
         assert found == Mapped(0, 300, home.publics[0], 7200)
         assert await arrives(place, home, 7200, 7200)
         assert map_port(pid, "192.168.9.10", ROUTER, 17, 7201).result == 12  # ADDRESS_MISMATCH
+
+
+@pytest.mark.skipif(not CRAB.exists(), reason="not built: cargo build --release, in tests/lab/pcp_client")
+async def test_crab_nat_maps_a_port_by_pcp(place: Street, tmp_path: Path) -> None:
+    home = place.homes[0]
+    async with serving(home, ["pcp"], tmp_path):
+        said = await say(home, str(CRAB), ROUTER, INSIDE, "7300")
+        assert said.startswith("7300 Pcp") and f"external_ip: {home.publics[0]}" in said
+        assert await arrives(place, home, 7300, 7300)
 
 
 async def test_a_daemon_that_does_not_start_says_why(tmp_path: Path) -> None:
