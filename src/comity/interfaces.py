@@ -6,13 +6,15 @@ Transports reach, links secure: nothing here is trusted to be who it says until 
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from comity.core.manifest import Session
+from comity.core.topology import Topology
 
 PartyId = int
 """A party's number in the session: 0 .. m-1, its place in the manifest."""
@@ -118,4 +120,66 @@ class Transport(Protocol):
         self, session: Session, me: PartyId, signals: Signals, report: Callable[[str], None]
     ) -> AbstractAsyncContextManager[Reach]:
         """Start to be reachable. `report` takes lines for people. The transport sees no private key."""
+        ...
+
+
+class Process(Protocol):
+    """A command on a host."""
+
+    stdout: asyncio.StreamReader
+    stderr: asyncio.StreamReader
+
+    def write(self, data: bytes) -> None:
+        """To its stdin. What nobody reads any more is dropped."""
+        ...
+
+    def close(self) -> None:
+        """The end of its stdin."""
+        ...
+
+    async def signal(self, number: int) -> None:
+        """To it and what it has started; nothing when it has ended."""
+        ...
+
+    async def wait(self) -> int:
+        """Its exit code; -N when signal N ended it."""
+        ...
+
+
+class Host(Protocol):
+    """A machine of a testbed, to which commands can be given."""
+
+    name: str
+    home: str  # the folder of its own, empty at first, as its commands see it
+    python: str  # an interpreter there that has comity
+    addresses: tuple[str, ...]  # where other hosts reach it
+    forwards: tuple[tuple[int, str], ...]  # its TCP ports that are reached elsewhere: port, ADDRESS:PORT
+
+    async def start(self, *argv: str, env: Mapping[str, str] | None = None) -> Process:
+        """Runs a command, in the folder that was current here; ended with the testbed. `env`: besides its own.
+
+        Raises UsageError when there is no such command.
+        """
+        ...
+
+    async def put(self, path: str, data: bytes) -> None:
+        """Writes a file below its home, making folders."""
+        ...
+
+    async def get(self, path: str) -> bytes:
+        """Reads a file below its home. Raises UsageError when there is none."""
+        ...
+
+
+class Testbed(Protocol):
+    """A module of comity.testbeds offers its class as `testbed`; it is made without arguments."""
+
+    name: str
+
+    def missing(self) -> str | None:
+        """Why it cannot be used here and what to do about it; None: usable."""
+        ...
+
+    def provision(self, topology: Topology) -> AbstractAsyncContextManager[Mapping[str, Host]]:
+        """The topology's hosts by their names. What a testbed cannot give (distances, NATs), it leaves out."""
         ...

@@ -1,0 +1,1 @@
+"""Testbeds: where the hosts of a topology come from. One file each."""
