@@ -26,17 +26,16 @@ from fuzzing import corpus
 from fuzzing.target import TARGETS, Target
 
 HERE = Path(__file__).parent
-WORK = HERE / "work"
-CRASHES = HERE / "crashes"
 SLICE = 12.0
 """Seconds of the processor that a target has in one round for a share of 1."""
-SHORTEST = 3.0
+SHORTEST = 2.0
 """Seconds below which a slice is little but its start."""
 ENOUGH = 5
 """Crashes of a target after which it is left out."""
 STOPPED = (0, 72, -signal.SIGINT, -signal.SIGTERM)
 """Exit codes of a worker that found nothing: at its end, or stopped (72 is libFuzzer's)."""
 
+_MEMORY = re.compile(r"stat::peak_rss_mb: +(\d+)")
 _STATUS = re.compile(r"cov: (\d+) ft: (\d+) corp: (\d+)/")
 
 
@@ -49,17 +48,18 @@ class Result:
     coverage: int = 0  # edges, as libFuzzer counts them
     features: int = 0
     inputs: int = 0
+    memory: int = 0  # MB at most, of the process
     crashes: list[str] = field(default_factory=list)  # what was raised, and the file of the input
 
 
 class Run:
     """A run and its state, which is written after every slice."""
 
-    def __init__(self, path: Path, resume: bool) -> None:
-        self._path = path
+    def __init__(self, work: Path, resume: bool) -> None:
+        self.work, self._path = work, work / "run.json"
         self.results: dict[str, Result] = {}
-        if resume and path.exists():
-            self.results = {name: Result(**value) for name, value in json.loads(path.read_text()).items()}
+        if resume and self._path.exists():
+            self.results = {name: Result(**value) for name, value in json.loads(self._path.read_text()).items()}
 
     def of(self, target: Target) -> Result:
         return self.results.setdefault(target.name, Result())
@@ -77,10 +77,10 @@ class Run:
 class Slice:
     """A target at work in a process of its own."""
 
-    def __init__(self, target: Target, seconds: float) -> None:
+    def __init__(self, run: Run, target: Target, seconds: float) -> None:
         self.target, self.seconds = target, seconds
-        self._counter, self._log = WORK / f"{target.name}.count", WORK / f"{target.name}.log"
-        command = [sys.executable, "-m", "fuzzing.worker", str(WORK), target.name]
+        self._counter, self._log = run.work / f"{target.name}.count", run.work / f"{target.name}.log"
+        command = [sys.executable, "-m", "fuzzing.worker", str(run.work), target.name]
         command += ["--seconds", f"{seconds:.1f}", "--seed", str(time.time_ns() % 2**31)]
         with self._log.open("w") as output:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
@@ -95,17 +95,20 @@ class Slice:
         result.seconds += usage.ru_utime + usage.ru_stime
         if found := _STATUS.findall(text):
             result.coverage, result.features, result.inputs = map(int, found[-1])
+        if took := _MEMORY.search(text):
+            result.memory = max(result.memory, int(took[1]))
         if self.process.returncode not in STOPPED:
-            result.crashes.append(_crash(self.target, text))
+            result.crashes.append(_crash(self.target, self._log))
         run.save()
 
 
-def _crash(target: Target, text: str) -> str:
+def _crash(target: Target, log: Path) -> str:
     """Say what happened and how to see it again."""
+    text = log.read_text(errors="replace")
     what = re.search(r"Uncaught Python exception: ===\n(.*)", text)
     where = re.search(rf"written to (\S*{target.name}-\S+)", text)
     said = what[1] if what else text.strip().rpartition("\n")[2]
-    again = f"./fuzz --target {target.name} --reproduce {where[1]}" if where else f"see {WORK / target.name}.log"
+    again = f"./fuzz --target {target.name} --reproduce {where[1]}" if where else f"see {log}"
     print(f"\ncrash in {target.name}: {said}\n    {again}", flush=True)
     return f"{said} ({Path(where[1]).name if where else 'no input'})"
 
@@ -121,7 +124,7 @@ def fuzz(run: Run, targets: list[Target], seconds: float, jobs: int, show: Calla
             ready = [t for t in targets if t.name not in busy and len(run.of(t).crashes) < ENOUGH]
             if ready and left > 0 and len(running) < jobs:
                 target = min(ready, key=lambda t: run.of(t).seconds / t.share)
-                one = Slice(target, max(SHORTEST, each * target.share))
+                one = Slice(run, target, max(SHORTEST, each * target.share))
                 running[one.process.pid] = one
             elif running:
                 show(progress(run, running.values(), seconds))
@@ -137,15 +140,15 @@ def fuzz(run: Run, targets: list[Target], seconds: float, jobs: int, show: Calla
 
 
 def table(run: Run) -> str:
-    rows = [("target", "executions", "a second", "edges", "features", "inputs", "crashes")]
+    rows = [("target", "executions", "a second", "edges", "features", "inputs", "MB", "crashes")]
     for name, r in run.results.items():
         rate = r.executions / r.seconds if r.seconds else 0
-        reached = (str(r.coverage), str(r.features), str(r.inputs))
+        reached = (str(r.coverage), str(r.features), str(r.inputs), str(r.memory))
         rows.append((name, f"{r.executions:,}", f"{rate:,.0f}", *reached, str(len(r.crashes))))
     total = sum(r.executions for r in run.results.values())
     found = sum(len(r.crashes) for r in run.results.values())
     rate = total / run.seconds if run.seconds else 0
-    rows.append(("all", f"{total:,}", f"{rate:,.0f}", "", "", "", str(found)))
+    rows.append(("all", f"{total:,}", f"{rate:,.0f}", "", "", "", "", str(found)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         f"{name:{widths[0]}}  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
@@ -174,7 +177,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--resume", action="store_true", help="add to the counts of the last run")
     parser.add_argument("--reproduce", type=Path, metavar="FILE", help="run the target on one input")
-    parser.add_argument("--keep", action="store_true", help="replace fuzzing/corpus by the best of fuzzing/work")
+    parser.add_argument("--keep", action="store_true", help="replace fuzzing/corpus by the best of what was found")
+    parser.add_argument("--work", type=Path, default=HERE / "work", help="where a run has its inputs and counts")
     said = parser.parse_args()
     targets = [TARGETS[name] for name in said.target or TARGETS]
     if said.reproduce:
@@ -184,12 +188,11 @@ def main() -> int:
         return 0
     if said.keep:
         for target in targets:
-            found = [path.read_bytes()[: target.size] for path in (WORK / target.name).glob("*")]
+            found = [path.read_bytes()[: target.size] for path in (said.work / target.name).glob("*")]
             print(f"{target.name}: {corpus.keep(target, [*corpus.kept(target), *found])} inputs")
         return 0
-    WORK.mkdir(exist_ok=True)
-    CRASHES.mkdir(exist_ok=True)
-    run = Run(WORK / "run.json", said.resume)
+    said.work.mkdir(exist_ok=True)
+    run = Run(said.work, said.resume)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         fuzz(run, targets, said.seconds, said.jobs, show)

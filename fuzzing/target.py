@@ -27,7 +27,7 @@ class Target:
     seeds: Seeds  # inputs to begin with, most of them accepted ones
     size: int  # bytes of the longest input
     share: int  # of the time of a run: 1 for most
-    fresh: int  # executions in ./check, beside those of the corpus: a fifth of a second
+    fresh: int  # executions in ./check, beside those of the corpus: a tenth of a second
 
 
 TARGETS: dict[str, Target] = {}

@@ -29,7 +29,7 @@ def _prefaces() -> Iterator[bytes]:
     yield preface.Preface(bytes(16), 1, 2, preface.DATA, 3, 4, bytes(16)).pack(KEY)
 
 
-@target(_prefaces, size=preface.SIZE + 4, share=3, fresh=50_000)
+@target(_prefaces, size=preface.SIZE + 4, share=3, fresh=25_000)
 def a_preface(data: bytes) -> None:
     """core.preface.parse, authentic"""
     said = preface.parse(data)
@@ -44,7 +44,7 @@ def _hellos() -> Iterator[bytes]:
     yield from (bytes.fromhex(v["bytes"]) for v in vectors("frames")["refused_hellos"])
 
 
-@target(_hellos, size=HELLO_SIZE, share=2, fresh=40_000)
+@target(_hellos, size=HELLO_SIZE, share=2, fresh=20_000)
 def link_hello(data: bytes) -> None:
     """core.frames.parse_hello"""
     data = data.ljust(HELLO_SIZE, b"\0")  # links collect exactly as many
@@ -64,7 +64,7 @@ def _frames() -> Iterator[bytes]:
     yield from (b"\0" + bytes.fromhex(v["frame"]) for v in vectors("frames")["refused"])
 
 
-@target(_frames, size=256, share=4, fresh=8000)
+@target(_frames, size=256, share=4, fresh=4000)
 def some_frames(data: bytes) -> None:
     """core.frames.FrameReader: the same pieces whatever the cuts"""
     at = 1 + data[0] % 8 if data else 0
@@ -125,7 +125,7 @@ def _goodbyes() -> Iterator[bytes]:
     yield b'{"reason":"done","detail":""}'
 
 
-@target(_goodbyes, size=128, share=2, fresh=20_000)
+@target(_goodbyes, size=900, share=2, fresh=10_000)
 def a_goodbye(data: bytes) -> None:
     """core.frames.parse_goodbye"""
     try:
@@ -183,7 +183,7 @@ def _links() -> Iterator[bytes]:
     yield from (b"\4\0" + pack_header(frames.ACK, 0, 0, told, 0, 0) for told in (3, 4))
 
 
-@target(_links, size=256, share=3, fresh=2000)
+@target(_links, size=256, share=3, fresh=1000)
 def a_link(data: bytes) -> None:
     """links.link.Link behind its TLS: hello, frames, acknowledgements; the same whatever the cuts"""
     if len(data) < 2:
@@ -244,7 +244,7 @@ def _control() -> Iterator[bytes]:
     yield from (b"\0!\0\x02{}\xff\xff", b'\0{"message": {}}', b"\0nothing")
 
 
-@target(_control, size=256, fresh=2000)
+@target(_control, size=256, fresh=1000)
 def control_link(data: bytes) -> None:
     """links.control.ControlLink: messages between nodes; the same whatever the cuts"""
     at = 1 + data[0] % 8 if data else 0
@@ -330,7 +330,7 @@ def _exchanged() -> Iterator[bytes]:
     yield b"\0\0\2\0"
 
 
-@target(_exchanged, size=256, share=3, fresh=4000)
+@target(_exchanged, size=256, share=3, fresh=2000)
 def an_exchange(data: bytes) -> None:
     """mpyc_bridge.exchange.Exchange.feed: MPyC's messages; the same whatever the cuts"""
     if len(data) < 2:

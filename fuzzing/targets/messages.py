@@ -43,7 +43,7 @@ def _texts() -> Iterator[bytes]:
     yield from (bytes.fromhex(v["text"]) for v in vectors("encoding")["refused"])
 
 
-@target(_texts, size=256, share=3, fresh=18_000)
+@target(_texts, size=256, share=3, fresh=9000)
 def canonical_json(data: bytes) -> None:
     """core.encoding.decode: one value, one text"""
     try:
@@ -91,7 +91,7 @@ def _read(kind: str, script: bytes, read: Callable[[Envelope], Any]) -> Any:
         return None
 
 
-@target(_scripts, size=128, fresh=3000)
+@target(_scripts, size=128, fresh=1500)
 def an_opening(data: bytes) -> None:
     """core.messages.read_open, core.program.Program.from_dict"""
     body = _template("open").edited(data)
@@ -106,7 +106,7 @@ def an_opening(data: bytes) -> None:
     assert check_name(said.name) == said.name
 
 
-@target(_scripts, size=128, fresh=400)
+@target(_scripts, size=128, fresh=200)
 def a_hello(data: bytes) -> None:
     """core.messages.read_hello: keys, certificate, name, program"""
     said = _read("hello", data, messages.read_hello)
@@ -130,7 +130,7 @@ def _small() -> Iterator[bytes]:
     yield from (bytes([kind]) + script for kind in range(len(SMALL)) for script in _scripts())
 
 
-@target(_small, size=96, fresh=1200)
+@target(_small, size=96, fresh=600)
 def a_small_message(data: bytes) -> None:
     """core.messages.read_reveal, read_agree, read_confirm, read_leave"""
     kind, read = SMALL[data[0] % len(SMALL) if data else 0]
@@ -154,7 +154,7 @@ def _signed() -> Iterator[bytes]:
     yield from (bytes([128 + kind]) + b"\6\0\2\1x" for kind in range(len(messages.TYPES)))
 
 
-@target(_signed, size=128, fresh=150)
+@target(_signed, size=128, fresh=75)
 def an_envelope(data: bytes) -> None:
     """core.messages.parse: signed by a test's key after the edits, or edited as a whole"""
     kind, script = messages.TYPES[(data[0] & 127) % len(messages.TYPES) if data else 0], data[1:]
@@ -187,7 +187,7 @@ def _meeting() -> tuple[Opening, dict[bytes, Hello], bytes, Program]:
 _parsed = cache(messages.parse)
 
 
-@target(_scripts, size=64, fresh=120)
+@target(_scripts, size=64, fresh=60)
 def a_roster(data: bytes) -> None:
     """core.messages.read_roster, core.roster.check_roster: nothing but what was said stands"""
     envelope = _envelope("roster", data)
@@ -209,7 +209,7 @@ PROGRAM = Template(
 )
 
 
-@target(_scripts, size=128, fresh=1500)
+@target(_scripts, size=128, fresh=750)
 def a_program(data: bytes) -> None:
     """core.program.Program.from_dict, and what two of them differ in"""
     value = PROGRAM.edited(data)
@@ -253,7 +253,7 @@ def _offers() -> Iterator[bytes]:
     yield b"\1" + candidates.encode(Offer(b"", (Candidate("192.0.2.7", 7000),)))
 
 
-@target(_offers, size=160, fresh=300)
+@target(_offers, size=160, fresh=150)
 def an_offer(data: bytes) -> None:
     """core.candidates.decode, to_dial: what a peer makes us dial"""
     try:
@@ -276,7 +276,7 @@ def _folders() -> Iterator[bytes]:
     yield from (b"comity-12345678", b"comity-abcdefgh/../../x", b"comity-", b"comity-1234567\xff", b"comity-1234567\n")
 
 
-@target(_folders, size=32, fresh=40_000)
+@target(_folders, size=32, fresh=20_000)
 def a_folder(data: bytes) -> None:
     """transports.unix: the folder that a peer offers"""
     try:
@@ -291,7 +291,7 @@ def _bodies() -> Iterator[bytes]:
     yield from (bytes([flag]) + body for flag in range(4) for body in (b"", b"body", bytes(40)))
 
 
-@target(_bodies, size=128, share=2, fresh=13_000)
+@target(_bodies, size=128, share=2, fresh=6500)
 def a_sealed_body(data: bytes) -> None:
     """core.sealing.unseal: sealed by the fuzzer with the key, changed afterwards, or without it"""
     flag, body = data[0] & 3 if data else 0, data[1:]
@@ -320,7 +320,7 @@ def _signals() -> Iterator[bytes]:
     yield b"\0" + bytes(7) + b"\1a signal"
 
 
-@target(_signals, size=128, fresh=900)
+@target(_signals, size=128, fresh=450)
 def a_signal(data: bytes) -> None:
     """node.signals: what stands in a room body, and the box of its pair"""
     flag, script = data[0] if data else 0, data[1:]

@@ -24,7 +24,7 @@ PLAIN: tuple[object, ...] = (
     *(None, True, 0, -1, 127, 128, -128, 2**64, -(2**300)),
     *(1.5, float("nan"), 1 - 2j, "", "é \ud800", b"ab", bytearray(3)),
     *([], [1, [2, (3,)]], (), {}, {"a": 1, 2: b"", (1, "x"): None}, {1, 2, 3}, frozenset({"a", b"b"})),
-    *(list(range(20)), "a" * 240, [[]] * 5),
+    *(list(range(20)), "a" * 300, [[]] * 5),
 )  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def _values() -> Iterator[bytes]:
     yield from (b"i\2\1\0", b"l\xff\0\0\0\0\0", b"e\2NN", b"d\1l\0N", b"x\0N", b"l\xff\xff\xff\xff\xff\xff")
 
 
-@target(_values, size=256, share=3, fresh=3000)
+@target(_values, size=600, share=3, fresh=1500)
 def a_value(data: bytes) -> None:
     """core.codec.loads"""
     try:
@@ -76,7 +76,7 @@ def _elements() -> Iterator[bytes]:
     yield b"x\2t\3t\1i\1\2i\1\2b\4abcd"
 
 
-@target(_elements, size=256, share=3, fresh=3000)
+@target(_elements, size=600, share=3, fresh=1500)
 def an_element(data: bytes) -> None:
     """mpyc_bridge.codec with MPyC's types: mpyc_bridge.values, arrays, algebra, groups"""
     extension = _extension()[0]
@@ -110,7 +110,7 @@ def _processes() -> Iterator[bytes]:
     yield b"\xffa \x1b[31m fault\nof two lines \xed\xa0\x80"
 
 
-@target(_processes, size=128, fresh=600)
+@target(_processes, size=128, fresh=300)
 def a_process(data: bytes) -> None:
     """mpyc_bridge.control.parse; and a peer's own words in a fault"""
     if data[:1] == b"\xff":
@@ -143,7 +143,7 @@ def _files() -> Iterator[bytes]:
         yield len(table).to_bytes(8, "big") + table.encode() + b"a"
 
 
-@target(_files, size=256, share=2, fresh=18_000)
+@target(_files, size=256, share=2, fresh=9000)
 def agreed_files(data: bytes) -> None:
     """mpyc_bridge.agreed.Files.unpack"""
     try:

@@ -16,7 +16,7 @@ def _from_server() -> Iterator[bytes]:
     yield b"\x09"
 
 
-@target(_from_server, size=64, share=3, fresh=30_000)
+@target(_from_server, size=64, share=3, fresh=15_000)
 def from_a_server(data: bytes) -> None:
     """rendezvous.wire.from_server"""
     try:
@@ -34,7 +34,7 @@ def _from_member() -> Iterator[bytes]:
     yield b"\1"
 
 
-@target(_from_member, size=64, share=2, fresh=30_000)
+@target(_from_member, size=64, share=2, fresh=15_000)
 def from_a_member(data: bytes) -> None:
     """rendezvous.wire.from_member, parse_query"""
     if data[:1] == b"\1":

@@ -37,7 +37,7 @@ def _invitations() -> Iterator[bytes]:
 RENDEZVOUS = ("http://192.0.2.7:8787", "wss://münchen.example/", "https://[2001:db8::7]/a")
 
 
-@target(_invitations, size=256, fresh=8000)
+@target(_invitations, size=600, fresh=4000)
 def an_invitation(data: bytes) -> None:
     """core.invitation.parse: a payload with its right check, any text, or a proper invitation"""
     body = data[1:]
@@ -81,7 +81,7 @@ def _addresses() -> Iterator[bytes]:
     )
 
 
-@target(_addresses, size=96, fresh=600)
+@target(_addresses, size=96, fresh=300)
 def an_address(data: bytes) -> None:
     """core.candidates.parse_advertised, rendezvous.listening.parse_listen, core.invitation.check_address"""
     kind, said = data[0] % 3 if data else 0, text(data[1:])
@@ -122,7 +122,7 @@ def _names() -> Iterator[bytes]:
     yield ("e" + "\u0301" * 12 + "क्षि ☃ \u2066x\u2069 \U000e0041 \u3164").encode()
 
 
-@target(_names, size=96, fresh=800)
+@target(_names, size=96, fresh=400)
 def a_name(data: bytes) -> None:
     """core.identity.check_name, fold"""
     name = text(data)
@@ -138,7 +138,7 @@ def a_name(data: bytes) -> None:
     assert identity.fold(identity.fold(name)) == identity.fold(name) and INVISIBLE.isdisjoint(name)
 
 
-@target(_names, size=128, fresh=1500)
+@target(_names, size=128, fresh=750)
 def a_line(data: bytes) -> None:
     """cli.screen.harmless, core.frames.pack_goodbye: any text on a terminal, any text to a peer"""
     said = text(data)
@@ -172,7 +172,7 @@ class Pieces(Answers):
         return next(self._pieces, b"")
 
 
-@target(_answers, size=128, fresh=6000)
+@target(_answers, size=128, fresh=3000)
 def some_answers(data: bytes) -> None:
     """cli.answers.Answers.line: lines, however they come"""
     terminal, at = bool(data[:1] > b"\x7f"), 1 + data[0] % 8 if data else 0
@@ -219,7 +219,7 @@ def _records() -> Iterator[bytes]:
     yield b'\1{"version":1,"party":NaN,"m":1,"t":0,"peers":[]}\n'
 
 
-@target(_records, size=256, fresh=900)
+@target(_records, size=600, fresh=450)
 def a_record(data: bytes) -> None:
     """core.record.parse"""
     line = text(data[1:]) if data[:1] == b"\1" else json.dumps(RECORDS.edited(data[1:])) + "\n"

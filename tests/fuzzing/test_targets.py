@@ -1,6 +1,7 @@
 """Every decoder on the kept inputs; and, where atheris is, on fresh ones: as many as each target says."""
 
 import importlib.util
+import json
 import os
 import re
 import signal
@@ -73,13 +74,27 @@ sys.exit(worker.main([Target(check.__name__, "", check, lambda: [b"a seed"], 8, 
 """
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_what_fails_or_takes_too_much_is_found_and_its_input_kept(tmp_path: Path) -> None:
     code, said = run(PLANTED, tmp_path, "--fresh", "--crashes", tmp_path / "crashes")
     assert code == 3, said[-2000:]
     assert all(found in said for found in ("AssertionError", "MemoryError", "TooSlow"))
     kept = sorted(path.name.partition("-crash-")[0] for path in (tmp_path / "crashes").iterdir())
     assert kept == ["large", "slow", "wrong"]
+
+
+@pytest.mark.timeout(180)
+def test_a_run_counts_and_goes_on_where_it_ended(tmp_path: Path) -> None:
+    script = "import sys; from fuzzing.__main__ import main; sys.exit(main())"
+    counts = []
+    for seconds in (2, 4):
+        code, said = run(script, seconds, "--resume", "--target", "a_folder", "--work", tmp_path)
+        assert code == 0, said
+        found = re.search(r"^a_folder +([\d,]+) .* 0$", said, re.MULTILINE)
+        assert found is not None, said
+        counts.append(int(found[1].replace(",", "")))
+        assert json.loads((tmp_path / "run.json").read_text())["a_folder"]["executions"] == counts[-1]
+    assert 0 < counts[0] < counts[1]
 
 
 def test_the_page_names_every_target() -> None:
