@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from comity.core.addressing import MIRROR, Machine, Plan
-from comity.core.topology import Path, Site, Topology
+from comity.core.topology import FAMILIES, Path, Site, Topology
 from comity.lab.drawing import SHORT
 from comity.lab.echo import RoundTrips, round_trips
 from comity.lab.probes import Behaviour, behaviour, expected, server
@@ -23,6 +24,8 @@ TOO_LOSSY = 0.5
 """Of echoes: beyond, nothing can be measured with so few."""
 ECHO_BITS = 2 * 8 * 48
 """Of a request and its reply, where a path has a rate."""
+KINDS = {4: "nat", 6: "ipv6"}
+"""What is between a host and the internet, by family: for IPv6 a firewall at most."""
 SIDE_BY_SIDE = 25
 """NATs under test: their tests wait most of the time."""
 
@@ -31,7 +34,7 @@ SIDE_BY_SIDE = 25
 class Finding:
     """One thing that was measured."""
 
-    kind: str  # "path", "nat"
+    kind: str  # "path", "nat", "ipv6"
     about: str
     wanted: str
     found: str
@@ -50,14 +53,18 @@ async def _paths(topology: Topology, plan: Plan, space: Callable[[str], str], re
         wanted: dict[int | str, list[str]] = {}
         for source, target in left.values():
             wanted.setdefault(space(source), []).append(target)
-        longest = max((path.rtt for row in topology.matrix for path in row), default=0) / 1000
-        times = await round_trips(wanted, count=ECHOES, patience=longest + PATIENCE)
+        times = await round_trips(wanted, count=ECHOES, patience=_longest(topology) + PATIENCE)
         for pair, (source, target) in left.items():
             found[pair] = _judge(topology, pair, times[space(source)][target], realtime)
         left = {pair: ends for pair, ends in left.items() if not found[pair].fine}
         if not left:
             break
     return list(found.values())
+
+
+def _longest(topology: Topology) -> float:
+    """Round trip, in seconds."""
+    return max(path.rtt + 2 * path.jitter for row in topology.matrix for path in row) / 1000
 
 
 def _pairs(topology: Topology, plan: Plan) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
@@ -93,29 +100,30 @@ def _shown(path: Path, most: float) -> str:
 
 
 async def _nats(topology: Topology, plan: Plan, space: Callable[[str], str]) -> list[Finding]:
-    """By a host of each site that has IPv4."""
-    mirror = plan.machine(MIRROR).publics
+    """By a host of each site, for each of its families."""
+    servers = {family: [a for a in plan.addresses(MIRROR) if ip_address(a).version == family] for family in FAMILIES}
     turn = asyncio.Semaphore(SIDE_BY_SIDE)
 
-    async def test(site: Site, host: str) -> Finding:
+    async def test(site: Site, host: str, family: int) -> Finding:
         async with turn:
-            wanted = expected(site.nats, site.firewall)
+            wanted = expected(site.nats if family == 4 else (), site.firewall)
             for _ in range(TRIES):
-                found = await behaviour(space(host), mirror)
+                found = await behaviour(space(host), servers[family], patience=_longest(topology) + PATIENCE)
                 differences = wanted.differences(found)
                 if not differences:
                     break
             said = "; ".join(differences) or in_words(found)
-            return Finding("nat", site.name, in_words(wanted), said, not differences)
+            return Finding(KINDS[family], site.name, in_words(wanted), said, not differences)
 
     tests = [
-        test(site, host.name)
+        test(site, host.name, family)
+        for family in FAMILIES
         for site in topology.sites
-        if (host := next((host for host in topology.inside(site) if 4 in host.families), None)) is not None
+        if (host := next((host for host in topology.inside(site) if family in host.families), None)) is not None
     ]
     if not tests:
         return []
-    async with server(space(MIRROR), mirror):
+    async with server(space(MIRROR), servers[4]), server(space(MIRROR), servers[6]):
         return await asyncio.gather(*tests)
 
 
