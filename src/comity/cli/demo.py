@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import Any
 
 import click
@@ -36,7 +38,24 @@ def demo(program: str, arguments: tuple[str, ...], module: bool, **values: Any) 
         for place, source in places.items():
             options += ["--private", f"{place}={source}"]
         asked = [place for place, source in places.items() if source == "-"]
-        troupe = Troupe(talk, values["m"], values["threshold"], values["transports"], (*named, *arguments))
-        return await troupe.perform(tuple(options), asked)
+        origin = {"builtin": "built in", "file": Path(found.target).name, "module": "a module"}[found.kind]
+        troupe = Troupe(talk, values["m"], values["threshold"], values["transports"], (*named, *arguments), origin)
+        code = await troupe.perform(tuple(options), asked)
+        if code == 0 and values["m"] > 1:
+            command = _for_others(program, arguments, module, values)
+            talk.line(
+                "Next", "with others, each at a machine of their own:", f"  {command}", event="next", command=command
+            )
+        return code
 
     run("demo", talking, work)
+
+
+def _for_others(program: str, arguments: tuple[str, ...], module: bool, values: dict[str, Any]) -> str:
+    """The command that does the same with people."""
+    options = [] if values["m"] == shared.DEFAULT_PARTIES else ["-n", str(values["m"])]
+    if values["threshold"] is not None:
+        options += ["-t", str(values["threshold"])]
+    for name, given in (("transport", "transports"), ("include", "include"), ("private", "private")):
+        options += [word for value in values[given] for word in (f"--{name}", value)]
+    return shlex.join(["comity", "host", *options, *(["-m"] if module else []), program, *arguments])

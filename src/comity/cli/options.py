@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+DEFAULT_PARTIES = 3
+
 PROGRAM_LAST = {"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]}
 """Everything after PROGRAM belongs to the program."""
 
@@ -90,9 +92,9 @@ sized = _all(
         "--parties",
         "m",
         type=Number(1, MAX_PARTIES),
-        default=3,
+        default=DEFAULT_PARTIES,
         metavar="N",
-        help=f"How many parties there are, 1 to {MAX_PARTIES}.  [default: 3]",
+        help=f"How many parties there are, 1 to {MAX_PARTIES}.  [default: {DEFAULT_PARTIES}]",
     ),
     click.option(
         "-t",

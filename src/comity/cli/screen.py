@@ -21,6 +21,8 @@ MAX_MARKS = 3
 """Combining marks on one letter: real scripts use up to three; a tower of them covers other lines."""
 NARROW = 16
 """Columns beside the label below which nothing is folded any more: the terminal does it as well."""
+TINTS = (36, 35, 33, 32, 34)
+"""Cyan, magenta, yellow, green, blue."""
 AS_IT_IS = "  "
 """What a line begins with that is copied or compared, and so never folded by us."""
 
@@ -118,6 +120,10 @@ class Screen:
             last = i == len(lines)
             folded += fold(harmless(line), width - room if last else width)
         return head + ("\n" + " " * indent).join(folded)
+
+    def tint(self, text: str, number: int) -> str:
+        """In one of a few colours, to tell parties apart."""
+        return self._paint(text, str(TINTS[number % len(TINTS)]))
 
     def _paint(self, text: str, style: str) -> str:
         return f"\x1b[{style}m{text}\x1b[0m" if self._colours and text else text

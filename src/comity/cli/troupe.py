@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from comity.cli.screen import harmless
+from comity.cli.screen import Screen, harmless
 from comity.cli.talk import Talk
 from comity.core.program import Program, short
 from comity.core.record import PHASES, Record, parse
@@ -23,6 +23,8 @@ from comity.errors import ComityError, UsageError, VerificationError
 from comity.node.meeting import count
 from comity.rendezvous.server import Server
 
+SHOWN_SECONDS = 0.01
+"""What is less is not worth a word."""
 MAX_LINE = 1 << 20
 """Bytes of one line of a party's output that are kept together."""
 END_SECONDS = 5.0
@@ -37,6 +39,7 @@ class Player:
     process: asyncio.subprocess.Process
     answers: int  # descriptor
     record: Path
+    number: int
     words: tuple[str, ...] = ()
     output: list[bytes] = field(default_factory=list)
     error: dict[str, Any] | None = None
@@ -48,12 +51,22 @@ class Player:
 
 class Troupe:
     def __init__(
-        self, talk: Talk, m: int, threshold: int | None, transports: tuple[str, ...], program: tuple[str, ...]
+        self,
+        talk: Talk,
+        m: int,
+        threshold: int | None,
+        transports: tuple[str, ...],
+        program: tuple[str, ...],
+        origin: str,
     ) -> None:
+        """`origin`: where the program comes from, in words."""
         self._talk, self._m, self._threshold, self._transports, self._program = talk, m, threshold, transports, program
+        self._origin = origin
+        self._output = Screen(sys.stdout, os.environ)
         self._players: list[Player] = []
         self._link: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._width = max(len(name_of(i)) for i in range(m))
+        self._joined: list[str] = []
         self._compared = False
         self._common: tuple[str, ...] = ()
 
@@ -122,7 +135,7 @@ class Troupe:
             )
         finally:
             os.close(theirs)
-        player = Player(name_of(i), process, ours, record)
+        player = Player(name_of(i), process, ours, record, i)
         self._players.append(player)
         return player
 
@@ -136,8 +149,7 @@ class Troupe:
         while stream is not None and (line := await read_line(stream)):
             player.output.append(line)
             text = line.rstrip(b"\n").decode(errors="replace")
-            sys.stdout.write(f"{player.name:{self._width}} | {harmless(text)}\n")
-            sys.stdout.flush()
+            self._output.put(f"{self._output.tint(f'{player.name:{self._width}}', player.number)} | {harmless(text)}\n")
 
     async def _hear(self, player: Player) -> None:
         """What the party says on stderr: its events, and whatever its program writes there."""
@@ -163,12 +175,14 @@ class Troupe:
             player.error = event
         elif kind == "program" and host:
             program = Program(event["name"], tuple(event["arguments"]), {}, "")
-            lines = filter(None, (f"{program.command}, {short(event['digest'])}", program.private))
+            lines = filter(None, (f"{program.command}, {self._origin}, {short(event['digest'])}", program.private))
             self._talk.line("Program", *lines, event="program", digest=event["digest"])
         elif kind == "warning" and host:
             self._talk.line("Warning", event["text"], event="warning", text=event["text"])
         elif kind == "joined" and host:
-            self._talk.line("Joined", event["name"], event="joined", name=event["name"])
+            self._joined.append(event["name"])
+            if self._talk.json or len(self._joined) == self._m - 1:
+                self._talk.line("Joined", ", ".join(self._joined), event="joined", name=event["name"])
         elif kind == "connected":
             paths = ", ".join(f"{p['name']} {p['seconds'] * 1000:.1f} ms {p['path']}" for p in event["peers"])
             self._talk.detail(f"{player.name} connected to {paths}", event="connected", name=player.name)
@@ -190,10 +204,6 @@ class Troupe:
     def _close(self, codes: list[int]) -> int:
         """What people want to know at the end: did it work, do they agree, what took how long."""
         failed = [(p, code) for p, code in zip(self._players, codes, strict=True) if code]
-        for player, code in failed:
-            error = player.error or {"message": f"ended with code {code}", "hints": []}
-            text = harmless(error["message"])
-            self._talk.line("Failed", f"{player.name}: {text}", event="failed", name=player.name, code=code)
         if failed:
             self._raise(failed)
         outputs = {b"".join(player.output) for player in self._players}
@@ -202,17 +212,21 @@ class Troupe:
         if self._m > 1:
             self._talk.line("Agree", said, event="agree", same=agree)
         records = [parse(player.record.read_text()) for player in self._players]
-        self._talk.line("Took", *_timings(records), event="took", phases=[record.phases for record in records])
+        self._talk.line("Took", _timings(records), event="took", phases=[record.phases for record in records])
         return 0
 
     def _raise(self, failed: list[tuple[Player, int]]) -> None:
         """The first cause: a party's own failure rather than what the others say about each other."""
         order = {1: 0, 6: 1, 3: 2, 2: 3, 5: 4, 4: 5}
-        player, code = min(failed, key=lambda f: order.get(f[1], 9))
-        error = player.error or {"message": f"{player.name} ended with code {code}", "hints": []}
+        first, code = min(failed, key=lambda f: order.get(f[1], 9))
+        for player, its in failed:
+            if player is not first or self._talk.json:  # people read the first one's as the error
+                text = f"{player.name}: {player.error['message'] if player.error else f'ended with code {its}'}"
+                self._talk.line("Failed", text, event="failed", name=player.name, code=its)
+        error = first.error or {"message": f"ended with code {code}", "hints": []}
         kinds: dict[int, type[ComityError]] = {k.exit_code: k for k in (UsageError, VerificationError)}
         kind = kinds.get(code, type("Other", (ComityError,), {"exit_code": code, "kind": error.get("kind", "peer")}))
-        raise kind(f"at {player.name}: {error['message']}", hint=tuple(error["hints"]))
+        raise kind(f"at {first.name}: {error['message']}", hint=tuple(error["hints"]))
 
     async def _end(self) -> None:
         """Nobody is left behind, whatever happened here."""
@@ -230,15 +244,17 @@ class Troupe:
                 await player.process.wait()
 
 
-def _timings(records: list[Record]) -> tuple[str, ...]:
-    """The slowest party's seconds, phase by phase."""
-    lines, before = [], 0.0
+def _timings(records: list[Record]) -> str:
+    """The slowest party's seconds, phase by phase, but for those that took no time."""
+    spans, before = [], 0.0
     for phase in PHASES:
         ends = [record.phases[phase] for record in records if phase in record.phases]
         if ends:
-            lines.append(f"{phase:10} {max(0.0, max(ends) - before):7.2f} s")
-            before = max(ends)
-    return tuple(lines)
+            seconds, before = max(0.0, max(ends) - before), max(ends)
+            if seconds >= SHOWN_SECONDS:
+                spans.append(f"{phase} {seconds:.2f} s")
+    who = ", as the slowest party" if len(records) > 1 else ""
+    return f"{before:.2f} s{who}: {', '.join(spans)}"
 
 
 async def read_line(stream: asyncio.StreamReader) -> bytes:
