@@ -10,7 +10,7 @@ import pytest
 from fuzzing.target import TARGETS
 from fuzzing.targets import messages as message_targets
 
-from comity.cli import answers, talk
+from comity.cli import answers, screen
 from comity.core import candidates, codec, frames, identity, invitation, messages, preface, record, roster
 from comity.core.encoding import Fields
 from comity.links import control, link
@@ -67,7 +67,7 @@ FAULTS: list[tuple[str, Any, str, Any]] = [
     ("an_invitation", invitation, "SECRET_SIZE", 15),
     ("an_address", candidates, "_plain", lambda host: host),
     ("a_name", identity, "INVISIBLE", frozenset()),
-    ("a_line", talk, "INVISIBLE", frozenset()),
+    ("a_line", screen, "INVISIBLE", frozenset()),
     ("some_answers", answers.Answers, "line", half_a_line),
     ("a_record", record, "_fits", lambda value, kind: True),
 ]
