@@ -1,6 +1,10 @@
 """The emulated internet, with time that a test tells."""
 
+from collections import Counter
+
 import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.lab.packets import ipv4, ipv6
 
 from comity.lab.internet import BUFFER, MAX_FLOWS, MAX_HELD, Attachment, Internet, Shape
@@ -221,3 +225,68 @@ def test_what_makes_no_sense_is_refused() -> None:
         Shape(loss=1.5)
     with pytest.raises(ValueError, match="not negative"):
         Shape(delay=-1)
+
+
+class Books(RuleBasedStateMachine):
+    """Whatever happens: every packet is delivered once, is under way, or is counted with a reason; never too early."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.now, self.taken = Internet(3), 0.0, 0
+        self.there = [self.net.attach(name, "north", [f"203.0.{k}.1/32"]) for k, name in enumerate("abc")]
+        self.delivered = 0
+
+    names = st.sampled_from("abc")
+    regions = st.sampled_from(["north", "south"])
+    shapes = st.builds(
+        Shape,
+        delay=st.floats(0, 1),
+        jitter=st.floats(0, 1),
+        loss=st.sampled_from([0.0, 0.3]),
+        rate=st.sampled_from([0.0, 1e4, 1e6]),
+    )
+
+    @rule(a=st.integers(0, 2), b=st.integers(0, 3), size=st.integers(0, 1400))
+    def send(self, a: int, b: int, size: int) -> None:
+        self.taken += 1
+        self.delivered += (
+            self.net.send(self.there[a], ipv4(f"203.0.{a}.1", f"203.0.{b}.1", bytes(size)), self.now) is not None
+        )
+
+    @rule(seconds=st.floats(0, 2))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        for due, _, _ in self.net.deliver(self.now):
+            assert due <= self.now
+            self.delivered += 1
+        assert self.net.due is None or self.net.due > self.now
+
+    @rule(a=regions, b=regions, shape=shapes)
+    def path(self, a: str, b: str, shape: Shape) -> None:
+        self.net.path(a, b, shape)
+
+    @rule(name=names, shape=shapes, up=st.booleans())
+    def link(self, name: str, shape: Shape, up: bool) -> None:
+        self.net.link(name, shape, up=up)
+
+    @rule(name=names, region=regions)
+    def move(self, name: str, region: str) -> None:
+        self.net.move(name, region)
+
+    @rule(groups=st.sampled_from([[], [["a"], ["b"]], [["a", "b"], ["c"]]]))
+    def partition(self, groups: list[list[str]]) -> None:
+        self.net.partition(groups)
+
+    @invariant()
+    def every_packet_is_accounted_for(self) -> None:
+        counts = sum((attachment.counts for attachment in self.there), Counter())
+        lost = sum(counts[reason] for reason in ("loss", "queue", "down", "partition", "no route"))
+        assert self.taken == self.delivered + lost + len(self.net._heap)
+
+    def teardown(self) -> None:
+        self.wait(1e6)
+        assert [attachment.held for attachment in self.there] == [0, 0, 0]
+        assert self.net.due is None
+
+
+TestBooks = Books.TestCase
