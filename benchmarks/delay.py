@@ -81,7 +81,7 @@ class World:
 @asynccontextmanager
 async def world() -> AsyncIterator[World]:
     with spaces("a", "b") as machines:
-        core = await DelayCore.start()
+        core = await DelayCore.start(seed=int.from_bytes(os.urandom(4), "big"))
         try:
             for machine in machines:
                 tun, own = open_tun(machine.pid), f"{ADDRESSES[machine.name]}/32"
@@ -116,8 +116,10 @@ async def distances(it: World, seconds: float) -> None:
         )
 
 
-async def throughput(it: World, rtt: float, seconds: float, congestion: str, rate: float = 0.0) -> None:
-    await it.distance(rtt, rate=rate)
+async def throughput(
+    it: World, rtt: float, seconds: float, congestion: str, rate: float = 0.0, loss: float = 0.0
+) -> None:
+    await it.distance(rtt, rate=rate, loss=loss)
     receiver = it.b.start(sys.executable, "-c", RECEIVE, ADDRESSES["b"])
     assert receiver.stdout is not None and receiver.stdout.readline() == "ready\n"
     command = it.a.command(sys.executable, "-c", SEND, ADDRESSES["b"], str(seconds), congestion)
@@ -125,7 +127,7 @@ async def throughput(it: World, rtt: float, seconds: float, congestion: str, rat
     used = (await sender.communicate())[0].decode().strip()
     bits = float(await asyncio.to_thread(receiver.stdout.readline))
     receiver.wait()
-    limit = f" of {rate / 1e6:.0f}" if rate else ""
+    limit = f" of {rate / 1e6:.0f}" if rate else ", in single packets" if loss else ""
     print(f"  TCP at {rtt:3} ms, {used:5}: {bits / 1e6:7.0f} Mb/s{limit}   late {await it.late()}")
 
 
@@ -224,6 +226,7 @@ async def main(seconds: float) -> None:
             for congestion in ("cubic", "bbr"):
                 if congestion in allowed:
                     await throughput(it, rtt, seconds, congestion)
+        await throughput(it, 10, seconds, "", loss=1e-9)
         await throughput(it, 20, seconds, "", rate=100e6)
         print()
         for share in (0.001, 0.01, 0.1):
