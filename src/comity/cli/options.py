@@ -252,7 +252,7 @@ def take_options(values: dict[str, Any], *, verbose: bool, private: dict[int, st
         threshold=threshold,
         verify=verify,
         transports=values.pop("transports") or DEFAULT_TRANSPORTS,
-        settings=Settings(values.pop("listen"), values.pop("advertise")),
+        settings=Settings(listen=values.pop("listen"), advertise=values.pop("advertise")),
         rendezvous=tuple(check_address(a) for a in values.pop("rendezvous", ())),
         certificate=_certificate(values.pop("certificate", "")),
         give_up=values.pop("give_up"),
