@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from comity.cli import options as shared
+from comity.cli.entered import entered
 from comity.cli.running import run
+from comity.cli.stage import Stage, here, there
 from comity.cli.talk import Talk
 from comity.cli.troupe import Troupe
+from comity.lab import shipped
+from comity.testbeds.namespaces import hosts_of
 
 
 @click.command(short_help="Try a program with all parties on this machine.", context_settings=shared.PROGRAM_LAST)
 @shared.sized
+@click.option("--on", metavar="TOPOLOGY", help="Each party on a host of its own, in a lab: see comity lab.")
 @click.option("--transport", "transports", multiple=True, metavar="NAME", help="As in comity host.")
 @shared.filled
 @shared.talking
@@ -39,8 +46,10 @@ def demo(program: str, arguments: tuple[str, ...], module: bool, **values: Any) 
             options += ["--private", f"{place}={source}"]
         asked = [place for place, source in places.items() if source == "-"]
         origin = {"builtin": "built in", "file": Path(found.target).name, "module": "a module"}[found.kind]
-        troupe = Troupe(talk, values["m"], values["threshold"], values["transports"], (*named, *arguments), origin)
-        code = await troupe.perform(tuple(options), asked)
+        kept = (Path(found.target).resolve().parent,) if found.kind == "file" else ()
+        async with _stage(talk, values["on"], values["m"], kept) as stage:
+            troupe = Troupe(talk, stage, values["threshold"], values["transports"], (*named, *arguments), origin)
+            code = await troupe.perform(tuple(options), asked)
         if code == 0 and values["m"] > 1:
             command = _for_others(program, arguments, module, values)
             talk.line(
@@ -59,3 +68,18 @@ def _for_others(program: str, arguments: tuple[str, ...], module: bool, values: 
     for name, given in (("transport", "transports"), ("include", "include"), ("private", "private")):
         options += [word for value in values[given] for word in (f"--{name}", value)]
     return shlex.join(["comity", "host", *options, *(["-m"] if module else []), program, *arguments])
+
+
+@asynccontextmanager
+async def _stage(talk: Talk, on: str | None, m: int, kept: Sequence[Path]) -> AsyncIterator[Stage]:
+    if on is None:
+        async with here(m) as stage:
+            yield stage
+        return
+    topology = shipped.find(on, m)
+    async with (
+        entered(talk, topology, kept=kept) as made,
+        hosts_of(made) as hosts,
+        there(topology, hosts, m) as stage,
+    ):
+        yield stage

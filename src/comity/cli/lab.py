@@ -6,9 +6,8 @@ import asyncio
 import os
 import signal
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,18 +16,19 @@ import click
 from click.shell_completion import CompletionItem
 
 from comity.cli import options as shared
+from comity.cli.entered import entered
 from comity.cli.options import Number, Talking
 from comity.cli.running import run as run_command
+from comity.cli.stage import MAX_LINE
 from comity.cli.talk import Talk
-from comity.cli.troupe import MAX_LINE, read_line
+from comity.cli.troupe import read_line
 from comity.core.faults import Fault
 from comity.core.faults import parse as read_faults
 from comity.core.topology import MOST_MACHINES, Topology
 from comity.errors import UnreachableError, UsageError
 from comity.lab import shipped
 from comity.lab.drawing import draw
-from comity.lab.namespaces import Lab, missing
-from comity.lab.namespaces import lab as entered
+from comity.lab.namespaces import Lab
 from comity.lab.picture import picture
 from comity.lab.script import Script
 from comity.lab.selftest import Finding
@@ -98,7 +98,7 @@ def run(
         found = shipped.find(topology, m)
         hosts = _hosts(found, on)
         script = _script(faults, found, hosts)
-        async with _entered(talk, found) as made:
+        async with entered(talk, found) as made:
             for machine in made.plan.machines if capture else ():
                 if capture and machine.region:
                     await made.capture(machine.name, capture / f"{machine.name}.pcap")
@@ -120,7 +120,7 @@ def shell(topology: str, host: str, m: int | None, quiet: bool) -> None:
 
     async def work(talk: Talk) -> int:
         found = shipped.find(topology, m)
-        async with _entered(talk, found) as made:
+        async with entered(talk, found) as made:
             return await _alone(made, _machine(made, host), [os.environ.get("SHELL") or "sh"])
 
     run_command("lab shell", Talking(quiet=quiet), work)
@@ -135,7 +135,7 @@ def check(topology: str, m: int | None, as_json: bool) -> None:
 
     async def work(talk: Talk) -> int:
         found = shipped.find(topology, m)
-        async with _entered(talk, found, strict=False) as made:
+        async with entered(talk, found, strict=False) as made:
             if not as_json:
                 _table(made.findings)
             for finding in made.findings if as_json else ():
@@ -228,32 +228,6 @@ def _machine(made: Lab, name: str) -> str:
 def _check_name(name: str, there: list[str]) -> None:
     if name not in there:
         raise UsageError(f"there is no host {name[:40]!r}", hint=f"there are: {', '.join(there[:40])}")
-
-
-@asynccontextmanager
-async def _entered(talk: Talk, topology: Topology, *, strict: bool = True) -> AsyncIterator[Lab]:
-    why = missing()
-    if why:
-        raise UsageError("there can be no lab on this machine", hint=why)
-    began = time.perf_counter()
-    async with entered(topology, strict=strict) as made:
-        seconds = time.perf_counter() - began
-        count = len(made.plan.machines)
-        text = f"{topology.name}: {count} machines in {seconds:.1f} s"
-        if not made.realtime:
-            text += "; the delay core has no real-time priority, so delays vary when this machine is busy"
-        talk.line("Lab", text, event="lab", machines=count, seconds=round(seconds, 3), realtime=made.realtime)
-        try:
-            yield made
-        finally:
-            late = await made.lateness()
-            shown = f"p50 {_us(late.p50)}, p99 {_us(late.p99)}, at most {_us(late.max)}, of {late.packets} packets"
-            fields = {"p50": late.p50, "p99": late.p99, "max": late.max}
-            talk.line("Late", shown, event="late", packets=late.packets, **fields)
-
-
-def _us(seconds: float) -> str:
-    return f"{seconds * 1e6:.0f} us" if seconds < 0.001 else f"{seconds * 1e3:.1f} ms"
 
 
 def _environment(host: str, number: int) -> dict[str, str]:

@@ -7,26 +7,22 @@ import json
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from comity.cli.screen import Screen, harmless
+from comity.cli.stage import MAX_LINE, Stage
 from comity.cli.talk import Talk
 from comity.core.program import Program, short
 from comity.core.record import PHASES, Record, parse
-from comity.core.topology import name_of
 from comity.errors import ComityError, UsageError, VerificationError
+from comity.interfaces import Process
 from comity.node.meeting import count
-from comity.rendezvous.server import Server
 
 SHOWN_SECONDS = 0.01
 """What is less is not worth a word."""
-MAX_LINE = 1 << 20
-"""Bytes of one line of a party's output that are kept together."""
 END_SECONDS = 5.0
 """How long parties may take to leave after they are told to."""
 
@@ -36,36 +32,34 @@ class Player:
     """One party's process."""
 
     name: str
-    process: asyncio.subprocess.Process
-    answers: int  # descriptor
-    record: Path
+    process: Process
     number: int
     words: tuple[str, ...] = ()
     output: list[bytes] = field(default_factory=list)
     error: dict[str, Any] | None = None
 
     def answer(self, line: str) -> None:
-        with suppress(BrokenPipeError):  # it has ended, which its exit code says
-            os.write(self.answers, line.encode() + b"\n")
+        self.process.write(line.encode() + b"\n")
 
 
 class Troupe:
     def __init__(
         self,
         talk: Talk,
-        m: int,
+        stage: Stage,
         threshold: int | None,
         transports: tuple[str, ...],
         program: tuple[str, ...],
         origin: str,
     ) -> None:
         """`origin`: where the program comes from, in words."""
-        self._talk, self._m, self._threshold, self._transports, self._program = talk, m, threshold, transports, program
-        self._origin = origin
+        self._talk, self._stage, self._threshold, self._transports = talk, stage, threshold, transports
+        self._program, self._origin = program, origin
+        self._m = len(stage.names)
         self._output = Screen(sys.stdout, os.environ)
         self._players: list[Player] = []
         self._link: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._width = max(len(name_of(i)) for i in range(m))
+        self._width = max(map(len, stage.names))
         self._joined: list[str] = []
         self._compared = False
         self._common: tuple[str, ...] = ()
@@ -74,17 +68,14 @@ class Troupe:
         """The exit code: 0 when every party's was. `common`: options of all; `asked`: places of private arguments."""
         private = [[await self._ask(i, place) for place in asked] for i in range(self._m)]
         self._common = common
-        async with AsyncExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="comity-demo-")))
-            server = await stack.enter_async_context(Server((("127.0.0.1", 0),)))
-            stack.push_async_callback(self._end)
+        try:
             parties = f"{count(self._m)} {'party' if self._m == 1 else 'parties'}"
-            self._talk.line("Starting", f"{parties} on this machine", event="starting", parties=self._m)
+            self._talk.line("Starting", f"{parties} {self._stage.where}", event="starting", parties=self._m)
             watching = []
-            options = ["-n", str(self._m), "--rendezvous", f"http://127.0.0.1:{server.port}"]
+            options = ["-n", str(self._m), "--rendezvous", self._stage.rendezvous]
             if self._threshold is not None:
                 options += ["-t", str(self._threshold)]
-            host = await self._start(folder, 0, ["host", *options])
+            host = await self._start(0, ["host", *options])
             for value in private[0]:
                 host.answer(value)
             watching.append(asyncio.create_task(self._watch(host)))
@@ -92,50 +83,35 @@ class Troupe:
                 await asyncio.wait((self._link, watching[0]), return_when=asyncio.FIRST_COMPLETED)
                 if self._link.done():
                     for i in range(1, self._m):
-                        player = await self._start(folder, i, ["join"])
+                        player = await self._start(i, ["join"])
                         for value in (self._link.result(), *private[i]):
                             player.answer(value)
                         watching.append(asyncio.create_task(self._watch(player)))
             codes = await asyncio.gather(*watching)
-            return self._close(codes)
+            return await self._close(codes)
+        finally:
+            await self._end()
 
     @property
     def _all(self) -> str:
         return "both" if self._m == 2 else f"all {count(self._m)}"
 
     async def _ask(self, i: int, place: int) -> str:
-        return await self._talk.ask_hidden(f"argument {place} of {name_of(i)}", option=f"--private {place}=FILE")
+        name = self._stage.names[i]
+        return await self._talk.ask_hidden(f"argument {place} of {name}", option=f"--private {place}=FILE")
 
-    async def _start(self, folder: Path, i: int, command: list[str]) -> Player:
-        home, record = folder / name_of(i), folder / f"{name_of(i)}.json"
-        home.mkdir()
-        folders = {f"XDG_{kind}_HOME": str(home) for kind in ("DATA", "CONFIG", "STATE")}
-        theirs, ours = os.pipe()
-        os.set_inheritable(theirs, True)
-        common = ["--json", "--name", name_of(i), "--answers", str(theirs), "--record", str(record)]
-        common += ["--allow-no-secrecy", *self._common, *(o for t in self._transports for o in ("--transport", t))]
-        argv = [sys.executable, "-P", "-m", "comity", command[0], *command[1:], *common]
-        if command[0] == "join":
-            argv.append("-")
-        program = self._program
-        if program[0] == "-m":
-            argv.insert(len(argv) - (command[0] == "join"), "-m")
-            program = program[1:]
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *argv,
-                *program,
-                stdin=None if i == 0 else asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env={**os.environ, **folders},
-                pass_fds=(theirs,),
-                limit=MAX_LINE,
-                process_group=0,  # Ctrl-C reaches the parent alone, which ends them in order
-            )
-        finally:
-            os.close(theirs)
-        player = Player(name_of(i), process, ours, record, i)
+    async def _start(self, i: int, command: list[str]) -> Player:
+        name = self._stage.names[i]
+
+        def build(own: list[str]) -> list[str]:
+            argv = [*command, "--json", "--name", name, *own, "--allow-no-secrecy", *self._common]
+            argv += [option for transport in self._transports for option in ("--transport", transport)]
+            module, program = self._program[0] == "-m", self._program
+            argv += ["-m"] if module else []
+            argv += ["-"] if command[0] == "join" else []
+            return [*argv, *(program[1:] if module else program)]
+
+        player = Player(name, await self._stage.start(i, build), i)
         self._players.append(player)
         return player
 
@@ -146,7 +122,7 @@ class Troupe:
     async def _read(self, player: Player) -> None:
         """The program's output, labelled."""
         stream = player.process.stdout
-        while stream is not None and (line := await read_line(stream)):
+        while line := await read_line(stream):
             player.output.append(line)
             text = line.rstrip(b"\n").decode(errors="replace")
             self._output.put(f"{self._output.tint(f'{player.name:{self._width}}', player.number)} | {harmless(text)}\n")
@@ -154,7 +130,7 @@ class Troupe:
     async def _hear(self, player: Player) -> None:
         """What the party says on stderr: its events, and whatever its program writes there."""
         stream = player.process.stderr
-        while stream is not None and (line := await read_line(stream)):
+        while line := await read_line(stream):
             try:
                 event = json.loads(line)
                 kind = event["event"]
@@ -201,7 +177,7 @@ class Troupe:
         for player in self._players:
             player.answer("y" if same else "n")
 
-    def _close(self, codes: list[int]) -> int:
+    async def _close(self, codes: list[int]) -> int:
         """What people want to know at the end: did it work, do they agree, what took how long."""
         failed = [(p, code) for p, code in zip(self._players, codes, strict=True) if code]
         if failed:
@@ -211,7 +187,7 @@ class Troupe:
         said = f"{self._all} outputs are the same" if agree else "the outputs differ, as this program may want it"
         if self._m > 1:
             self._talk.line("Agree", said, event="agree", same=agree)
-        records = [parse(player.record.read_text()) for player in self._players]
+        records = [parse(await self._stage.record(i)) for i in range(self._m)]
         self._talk.line("Took", _timings(records), event="took", phases=[record.phases for record in records])
         return 0
 
@@ -230,18 +206,15 @@ class Troupe:
 
     async def _end(self) -> None:
         """Nobody is left behind, whatever happened here."""
-        left = [p for p in self._players if p.process.returncode is None]
-        for player in left:
-            with suppress(ProcessLookupError):
-                player.process.send_signal(signal.SIGTERM)
+        for player in self._players:
+            await player.process.signal(signal.SIGTERM)
         with suppress(TimeoutError):
             async with asyncio.timeout(END_SECONDS):
-                await asyncio.gather(*(p.process.wait() for p in left))
+                await asyncio.gather(*(player.process.wait() for player in self._players))
         for player in self._players:
-            os.close(player.answers)
-            if player.process.returncode is None:
-                player.process.kill()
-                await player.process.wait()
+            player.process.close()
+            await player.process.signal(signal.SIGKILL)
+            await player.process.wait()
 
 
 def _timings(records: list[Record]) -> str:

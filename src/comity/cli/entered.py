@@ -1,0 +1,42 @@
+"""A lab for the time of a command, and what people are told of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from comity.cli.talk import Talk
+from comity.core.topology import Topology
+from comity.errors import UsageError
+from comity.lab.namespaces import Lab, lab, missing
+
+
+@asynccontextmanager
+async def entered(
+    talk: Talk, topology: Topology, *, kept: Sequence[Path] = (), strict: bool = True
+) -> AsyncIterator[Lab]:
+    """Raises UsageError where there can be none, UnreachableError where a strict one is off."""
+    why = missing()
+    if why:
+        raise UsageError("there can be no lab on this machine", hint=why)
+    began = time.perf_counter()
+    async with lab(topology, kept=kept, strict=strict) as made:
+        seconds = time.perf_counter() - began
+        count = len(made.plan.machines)
+        text = f"{topology.name}: {count} machines in {seconds:.1f} s"
+        if not made.realtime:
+            text += "; the delay core has no real-time priority, so delays vary when this machine is busy"
+        talk.line("Lab", text, event="lab", machines=count, seconds=round(seconds, 3), realtime=made.realtime)
+        try:
+            yield made
+        finally:
+            late = await made.lateness()
+            shown = f"p50 {_us(late.p50)}, p99 {_us(late.p99)}, at most {_us(late.max)}, of {late.packets} packets"
+            fields = {"p50": late.p50, "p99": late.p99, "max": late.max}
+            talk.line("Late", shown, event="late", packets=late.packets, **fields)
+
+
+def _us(seconds: float) -> str:
+    return f"{seconds * 1e6:.0f} us" if seconds < 0.001 else f"{seconds * 1e3:.1f} ms"
