@@ -102,8 +102,8 @@ class Settings:
     """What the command line says about reaching others."""
 
     listen: int = 0  # TCP port; 0: a fresh one per session
-    server: socket.socket | None = None  # listens on that port already, for whoever would; entering takes it over
     advertise: tuple[str, ...] = ()  # ADDRESS[:PORT], ports forwarded by hand
+    server: socket.socket | None = None  # listens on that port already, for whoever would; entering takes it over
 
 
 class Transport(Protocol):

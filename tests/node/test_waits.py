@@ -77,6 +77,14 @@ def test_programs_that_have_not_started_are_told_apart_from_paths() -> None:
     ]
 
 
+def test_two_who_do_not_start_may_miss_each_other() -> None:
+    run = Run()
+    run.pass_(7, idle=(1, 3))
+    (line,) = run.screen.lines
+    assert line.endswith("has not started after 6 s; perhaps two others have no path to one another yet")
+    assert run.screen.events[0] == {"event": "waiting", "names": ["bob", "dave"], "why": "program", "seconds": 6.0}
+
+
 def test_a_silent_peer_is_told_of_and_then_lost() -> None:
     run = Run()
     with pytest.raises(Lost) as caught:

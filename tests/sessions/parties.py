@@ -32,6 +32,12 @@ class Party:
         assert len(found) >= count, f"{self.name} ended without {kind}: {self.events} {self.talk}"
         return found[count - 1]
 
+    async def prints(self, text: str) -> None:
+        """Returns when this stands in the program's output; fails when the party ends before."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._ended() or text in self.output)
+        assert text in self.output, f"{self.name} ended without {text}: {self.events} {self.talk}"
+
     def all(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["event"] == kind]
 

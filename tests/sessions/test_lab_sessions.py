@@ -112,7 +112,7 @@ async def running(s: Stage, net: Lab, **options: Any) -> list[Party]:
     await meet(s, net, at_home(*NAMES[:3]), "twice.py", file=True, stdin=pipe, **options)
     await s.agree()
     for party in s.parties:
-        await party.event("running")
+        await party.prints("first [0, 1, 2]\n")
     return s.parties
 
 
@@ -215,13 +215,16 @@ async def test_a_path_that_does_not_exist_is_named(net: Lab, tmp_path: Path) -> 
     flat(net, *NAMES[:3], families=(V4,))
     net.ip("bob", "route", "add", "blackhole", "198.51.100.3")
     async with stage(tmp_path) as s:
-        alice, bob, carol = await meet(s, net, at_home(*NAMES[:3]), "sum", "4", each=("--give-up", "6"))
+        alice, bob, carol = await meet(s, net, at_home(*NAMES[:3]), "sum", "4", each=("--give-up", "9"))
         await s.agree()
         codes = await s.ends()
         assert codes == [4, 5, 5]
         assert alice.error["message"] in ("bob left: no path to carol", "carol left: no path to bob")
-        assert bob.error["message"] == "no path to carol in 6 s"
-        assert carol.error["message"] == "no path to bob in 6 s"
+        (waiting,) = alice.all("waiting")  # she reaches both, and learns that they have not started
+        assert (waiting["names"], waiting["why"]) == (["bob", "carol"], "program")
+        assert not any(party.all("running") for party in (bob, carol))
+        assert bob.error["message"] == "no path to carol in 9 s"
+        assert carol.error["message"] == "no path to bob in 9 s"
         for party, address, why in (
             (bob, "198.51.100.3", "a route of this machine drops it"),
             (carol, "198.51.100.2", "no answer"),

@@ -8,7 +8,7 @@
                  <words>                     a pattern of PATTERNS: the same wherever it stands, unless it VARIES
                is it so? [y/n] «y»           typed, with Enter; «^C» is a key; after a (when ...), then
                                              (a question that is not answered is taken off the screen in the end)
-    | 2 [1, 0]                               a line of the program, which may come up to EARLY lines before its place
+    | 2 [1, 0]                               a line of the program
     ...                                      any lines
 
 The sections of one party follow one another on its terminal; those of different parties run side by side. Bold and
@@ -42,9 +42,6 @@ VARIES = ("ms", "s", "size", "text")
 """Patterns that stand for something else each time; of the others, `<name two>` is another one than `<name one>`."""
 CHANCE = ("own",)
 """But for these, of which two may be the same by chance."""
-
-EARLY = 2
-"""Connected and Running are told by the node, while the program's process may have begun."""
 
 _PATTERN = re.compile(rf"<((?:{'|'.join(PATTERNS)})(?: \w+)?)>")
 _COMMAND, _WHEN = re.compile(r"(\w+)\$ (.*)"), re.compile(r"\(when (\w+) sees: (.*)\)")
@@ -247,11 +244,12 @@ class _Reading:
                 return
 
     def _take(self, shown: str) -> None:
+        read = self._next + (self._due == "...")
         for line in self._program:
-            if line.place + 1 <= self._next + EARLY and self._play.matches(line.text, shown):
+            if line.place < read and self._play.matches(line.text, shown):
                 self._program.remove(line)
                 return
-        late = [line.text for line in self._program if line.place + 1 <= self._next]
+        late = [line.text for line in self._program if line.place < self._next]
         assert not late, f"{self._terminal.name} waits for: {late[0]}\nand sees: {shown}"
         self._take_talk(shown)
 

@@ -240,5 +240,4 @@ class Party:
             self._program = asyncio.ensure_future(self._start_program(found, examined, frozen))
             pairs = Pairs.of(session, 0, secrets)
             run = await self._with_program(pairs, secrets, certificate, next(iter(transports.values())))
-            self.person.line("Running", "alone", event="running")
             await run.alone()

@@ -70,14 +70,12 @@ class Run:
         self.ending = Ending(tuple("you" if i == me else member.name for i, member in enumerate(session.members)))
         self.peers = {i: _Peer(session.name(i)) for i in self.pairs.peers}
         self._channels: Channels | None = None
-        self._connected = asyncio.Event()
-        if not self.peers:
-            self._connected.set()
+        self._running = False  # the program was told to start
+        self._connected = asyncio.Event()  # every link stands, of nodes and of programs
 
     async def go(self, rendezvous: Rendezvous, room: str, meeting: Meeting) -> None:
-        """`room`: of the signals. Before every control link stands, who leaves says so in the `meeting`."""
+        """`room`: of the signals. Before every link stands, who leaves says so in the `meeting`."""
         session, me = self.pairs.session, self.pairs.me
-        self.program.give_session(session.transcript, self.secrets.session, self.certificate, session.members)
         try:
             async with SignalRoom.open(rendezvous, room, session.transcript, me, self.pairs.signals) as signals:
                 scoped = signals.scoped(self.transport.name)
@@ -99,8 +97,8 @@ class Run:
 
     async def alone(self) -> None:
         """One party needs no room and no links."""
-        session = self.pairs.session
-        self.program.give_session(session.transcript, self.secrets.session, self.certificate, session.members)
+        self.person.line("Running", "alone", event="running")
+        self._start_program()
         try:
             error = await self._supervise()
         finally:
@@ -259,7 +257,7 @@ class Run:
                 peer.control = link
                 if self._channels is not None:
                     self._channels.filled(slot)
-                self._check_connected()
+                self._check_reached()
                 async for _ in link.messages():
                     raise PeerError(f"{peer.name}'s node speaks a later version of the protocol")
                 peer.done = True
@@ -334,13 +332,14 @@ class Run:
             self._channels.filled(Slot(party, preface.DATA, epoch))
         if epoch == 0:
             self.peers[party].data = True
-            self._check_connected()
+            if all(peer.data for peer in self.peers.values()):
+                self._connected.set()
+                self.phase("connected")
 
-    def _check_connected(self) -> None:
-        if self._connected.is_set() or not all(p.control is not None and p.data for p in self.peers.values()):
+    def _check_reached(self) -> None:
+        """Once every other node is: people learn how, and then the program starts, whose output may come at once."""
+        if self._running or any(peer.control is None for peer in self.peers.values()):
             return
-        self._connected.set()
-        self.phase("connected")
         shown, fields = [], []
         for party, peer in self.peers.items():
             seconds = peer.control.round_trip if peer.control is not None else None
@@ -349,6 +348,12 @@ class Run:
             fields.append({"party": party, "name": peer.name, "path": peer.path, "seconds": seconds})
         self.person.line("Connected", ", ".join(shown), event="connected", peers=fields)
         self.person.line("Running", event="running")
+        self._start_program()
+
+    def _start_program(self) -> None:
+        self._running = True
+        session = self.pairs.session
+        self.program.give_session(session.transcript, self.secrets.session, self.certificate, session.members)
 
     def _program_ended(self, code: int) -> None:
         self.phase("run")

@@ -23,9 +23,11 @@ LATE_SECONDS = 4.0
 
 _TEXTS = {
     "path": "{names}: no path yet after {seconds} s",
-    "program": "{names}: connected; a program there or here has not started after {seconds} s",
+    "program": "{names}: connected; a program there or here has not started after {seconds} s{perhaps}",
     "silence": "{names}: no answer for {seconds} s",
 }
+_PERHAPS = "; perhaps two others have no path to one another yet"
+"""A program starts when its node has reached every other one."""
 
 
 class Lost(PeerError):
@@ -81,7 +83,8 @@ class Waits:
         elif seconds >= self._due[why]:
             while seconds >= self._due[why]:
                 self._due[why] *= 2
-            text = _TEXTS[why].format(names=self._listed(peers), seconds=int(seconds))
+            perhaps = _PERHAPS if len(peers) > 1 else ""
+            text = _TEXTS[why].format(names=self._listed(peers), seconds=int(seconds), perhaps=perhaps)
             self._person.line(
                 "Waiting", text, event="waiting", names=self._all(peers), why=why, seconds=round(seconds, 3)
             )
