@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
@@ -19,8 +20,8 @@ from fuzzing.target import Target
 FOLDER = Path(__file__).parent / "corpus"
 SOURCE = str(Path(comity.__file__).parent)
 
-Step = tuple[str, int, int]
-"""From one line of a module to another."""
+Step = tuple[str, int, int, int]
+"""From one line of a module to another, and about how often: the number of bits of the number of times."""
 
 
 def kept(target: Target) -> list[bytes]:
@@ -44,15 +45,17 @@ def keep(target: Target, inputs: Iterable[bytes]) -> int:
         if found - reached:
             reached |= found
             chosen.append(data)
-    FOLDER.mkdir(exist_ok=True)
     lines = sorted(base64.b64encode(data).decode() for data in chosen)
-    (FOLDER / f"{target.name}.txt").write_text("".join(f"{line}\n" for line in lines))
+    path = FOLDER / f"{target.name}.txt"
+    path.unlink(missing_ok=True)
+    if lines:
+        path.write_text("".join(f"{line}\n" for line in lines))
     return len(chosen)
 
 
 def steps(target: Target, data: bytes) -> set[Step]:
     """Which steps of comity's modules an input takes."""
-    found = set[Step]()
+    times = Counter[tuple[str, int, int]]()
 
     def enter(frame: FrameType, event: str, _: Any) -> Any:
         name = frame.f_code.co_filename
@@ -62,18 +65,19 @@ def steps(target: Target, data: bytes) -> set[Step]:
 
         def step(frame: FrameType, event: str, _: Any) -> Any:
             nonlocal before
-            found.add((name, before, frame.f_lineno))
+            times[name, before, frame.f_lineno] += 1
             before = frame.f_lineno
             return step
 
         return step
 
+    others = sys.gettrace()  # that of a debugger, or of what measures coverage
     sys.settrace(enter)
     try:
         target.check(data)
     finally:
-        sys.settrace(None)
-    return found
+        sys.settrace(others)
+    return {(*step, count.bit_length()) for step, count in times.items()}
 
 
 def unpack(inputs: Iterable[bytes], folder: Path) -> None:

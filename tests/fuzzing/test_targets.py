@@ -11,9 +11,10 @@ from pathlib import Path
 
 import fuzzing.targets  # noqa: F401  # fills TARGETS
 import pytest
-from fuzzing.target import TARGETS
+from fuzzing.target import TARGETS, Target
 from tests.docs.pages import ROOT
 
+from comity.core import codec, sealing
 from fuzzing import corpus
 
 SEED = 7
@@ -81,6 +82,24 @@ def test_what_fails_or_takes_too_much_is_found_and_its_input_kept(tmp_path: Path
     assert all(found in said for found in ("AssertionError", "MemoryError", "TooSlow"))
     kept = sorted(path.name.partition("-crash-")[0] for path in (tmp_path / "crashes").iterdir())
     assert kept == ["large", "slow", "wrong"]
+
+
+def test_few_and_short_inputs_are_kept_that_reach_what_the_seeds_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(data: bytes) -> None:
+        if data[:1] == b"a":
+            codec.dumps(data[:1])
+        elif data[:1] == b"b":
+            sealing.room_name(bytes(16))
+
+    monkeypatch.setattr(corpus, "FOLDER", tmp_path)
+    target = Target("some", "", check, lambda: [b"c"], 8, 1, 1)
+    found = [b"a longer one", b"again", b"aN", b"b", b"be", b"cd"]
+    assert corpus.keep(target, found) == 2 and corpus.kept(target) == [b"aN", b"b"]
+    assert corpus.everything(target) == [b"c", b"aN", b"b"]
+    corpus.unpack(corpus.everything(target), tmp_path / "some")
+    assert sorted(path.read_bytes() for path in (tmp_path / "some").iterdir()) == [b"aN", b"b", b"c"]
 
 
 @pytest.mark.timeout(180)
