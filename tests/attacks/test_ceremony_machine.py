@@ -1,61 +1,100 @@
 """Any order of delivery, any mixture of what mallory and eve can do: honest parties hold one session, or none.
 
-Alice and bob are honest; mallory has as many identities as she likes, hosts or joins, and owns the rendezvous: one
-room for all, or a room for each, in which she plays the other one or carries over what the other one says. She repeats
-what was said, forges what she can sign, and keeps, doubles and turns round what is on its way.
+Some of the parties are honest, at least one. Mallory is all the others, hosts or joins, and owns the rendezvous: one
+room for all, or a room for each half of the honest, in which she plays the other half or carries over what it says. She
+repeats what was said, forges what she can sign, plans lies, and keeps, doubles, turns round, brings back and changes
+what is on its way. Longer: COMITY_EFFORT=20 pytest tests/attacks/test_ceremony_machine.py
 """
 
+import re
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from tests.core.log import Party, Room, remake, secrets_of
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import run_state_machine_as_test as search
+from tests.core.log import Party, Room, parse, remake, secrets_of
+from tests.effort import examples, patient
 
 from comity.core import messages
-from comity.core.ceremony import State
-from comity.core.commands import Frozen
-from comity.core.messages import Envelope
+from comity.core.ceremony import Ended, State
+from comity.core.commands import Compare, Finished, Frozen
+from comity.core.messages import REASONS, Envelope
+from comity.core.roster import CHEAT
+from comity.errors import ComityError, PeerError, ProgramDiffers, VerificationError, WordsDiffer
 
+NAMES = ("alice", "bob", "carol", "dave")
 ANY = st.integers(0, 2**16)
 """Which of several, whatever their number turns out to be."""
+PLANS = st.tuples(st.sampled_from(("reveal", "agree", "confirm", *messages.TYPES)), ANY, st.tuples(ANY, ANY, ANY))
+"""What another message she says in place of one of which type, and who of hers."""
+busy = precondition(lambda self: self.puppets and not self.plain)
+ONCE = ("hello", "reveal", "agree", "confirm")
+ORDER = list(State)
 
 
 class Meeting(RuleBasedStateMachine):
-    ended: list[str] = []  # noqa: RUF012  # over all examples: how it ended for alice and for bob
+    ended: list[str] = []  # noqa: RUF012  # over all examples: how it ended for each honest party
 
     def __init__(self) -> None:
         super().__init__()
         self.rooms: list[Room] = []
         self.honest: list[Party] = []
         self.puppets: list[Party] = []
-        self.cheated = self.carries = False
+        self.cheated = self.carries = self.plain = False
+        self.reached: dict[str, int] = {}  # how far each honest party has come
 
     @initialize(
-        layout=st.sampled_from(["alice hosts", "mallory hosts", "she plays the other", "she carries over"]),
+        m=st.integers(2, 4),
+        count=st.integers(1, 4),
+        hosts=st.booleans(),
+        layout=st.sampled_from(["one room", "she plays the others", "she carries over"]),
         verify=st.sampled_from(["words", "link"]),
         seed=ANY,
         steps=st.integers(0, 40),
+        plan=PLANS | PLANS | st.none(),
+        plain=st.sampled_from([False, False, True]),
     )
-    def sit_down(self, layout: str, verify: str, seed: int, steps: int) -> None:
-        one, two = Room(), Room()
-        self.rooms = [one, two] if layout.startswith("she") else [one]
-        self.carries = layout == "she carries over"
-        if layout == "alice hosts":
-            alice, bob = one.host("alice", 3), one.join("bob")
-            one.join("mallory", verify=verify)
-        elif layout == "mallory hosts":
-            one.host("mallory", 3, verify=verify)
-            alice, bob = one.join("alice"), one.join("bob")
+    def sit_down(
+        self,
+        m: int,
+        count: int,
+        hosts: bool,
+        layout: str,
+        verify: str,
+        seed: int,
+        steps: int,
+        plan: tuple[str, int, tuple[int, int, int]] | None,
+        plain: bool,
+    ) -> None:
+        """`hosts`: an honest party does; then there is one room. `plain`: nothing is done but what is planned here."""
+        count = min(count, m if hosts else m - 1)
+        names = list(NAMES[:count])
+        if hosts or count < 2 or layout == "one room":
+            groups = [names]
         else:
-            for room in self.rooms:
-                room.host("mallory", 3, verify=verify)
-            alice, bob = one.join("alice"), two.join("bob")
+            groups = [names[:1], names[1:]]
+            self.carries = layout == "she carries over"
+        for group in groups:
+            room = Room()
+            self.rooms.append(room)
+            absent = [name for name in names if name not in group]
+            crowd = [f"mallory {i}" for i in range(m - count)]
+            first = group[0] if hosts else crowd[0]
+            room.host(first, m, verify="words" if hosts else verify)
+            for name in (*group, *crowd):
+                if name != first:
+                    room.join(name, verify="words" if name in group else verify)
             if not self.carries:
-                one.join("bob", secrets=secrets_of("mallory as bob"))
-                two.join("alice", secrets=secrets_of("mallory as alice"))
-        self.honest = [alice, bob]
-        self.puppets = [p for room in self.rooms for p in room.parties if p not in self.honest]
+                for name in absent:
+                    room.join(name, secrets=secrets_of(f"mallory as {name}"))
+        mine = {secrets_of(name).identity for name in names}
+        everyone = [party for room in self.rooms for party in room.parties]
+        self.honest = [party for party in everyone if party.secrets.identity in mine]
+        self.puppets = [party for party in everyone if party not in self.honest]
+        self.plain = plain
+        if plan is not None and self.puppets:
+            self.plan(*plan)
         self.some_time_passes(seed, steps)
 
     # -- what happens by itself --------------------------------------------------------------------------------------
@@ -65,47 +104,92 @@ class Meeting(RuleBasedStateMachine):
         for room in self.rooms:
             room.run(seed, steps)
         if self.carries:
-            for room, party in zip(self.rooms, self.honest[::-1], strict=True):
+            for room in self.rooms:
                 carried = {e.raw for e in room.log()}
-                for raw in (e.raw for e in party.room.log() if e.sender == party.key):
+                said = [(p, e) for other in self.rooms if other is not room for p in other.parties for e in other.log()]
+                for raw in dict.fromkeys(e.raw for p, e in said if p in self.honest and e.sender == p.key):
                     if raw not in carried:
                         room.post(raw)
 
     @rule()
     def people_answer(self) -> None:
-        """Alice and bob call one another once both see words; mallory says whatever they like to hear."""
-        waiting = [p for p in (*self.honest, *self.puppets) if p.ceremony.state is State.COMPARING and not p.answered]
+        """The honest call one another once all see words; mallory says whatever they like to hear."""
         same = len({p.words for p in self.honest}) == 1
-        for party in waiting:
-            if party in self.puppets or all(p.words for p in self.honest):
-                party.answer(party in self.puppets or same)
+        for party in (*self.honest, *self.puppets):
+            if party.ceremony.state is State.COMPARING and not party.answered and party.error is None:
+                if party in self.puppets:
+                    party.answer(True)
+                elif all(p.words for p in self.honest):
+                    party.answer(same)
+
+    @precondition(lambda self: not self.plain)
+    @rule(who=ANY, reason=st.sampled_from(REASONS))
+    def somebody_leaves(self, who: int, reason: str) -> None:
+        """An honest party whose person, clock or network ends it."""
+        party = pick(self.honest, who)
+        if not party.left and not party.done:
+            party.leave(reason)
+            self.cheated = True  # for the others that is no way to a session either
 
     # -- what mallory and eve do -------------------------------------------------------------------------------------
 
+    @precondition(lambda self: not self.plain)
     @rule(what=ANY, where=ANY)
     def repeats_something(self, what: int, where: int) -> None:
         """In any room, whatever anybody said in any."""
         self.post(pick(self.said(), what).raw, where)
 
+    @busy
     @rule(what=ANY, who=ANY, where=ANY, how=st.tuples(ANY, ANY, ANY))
     def forges_something(self, what: int, who: int, where: int, how: tuple[int, int, int]) -> None:
         """A message like another one, with something of a third, under an identity of hers."""
         self.post(self.forged(pick(self.said(), what), pick(self.puppets, who), how), where)
 
-    @rule(kind=st.sampled_from(messages.TYPES), who=ANY, how=st.tuples(ANY, ANY, ANY))
-    def plans_to_cheat(self, kind: str, who: int, how: tuple[int, int, int]) -> None:
-        """In the place of what she should say."""
+    @busy
+    @rule(plan=PLANS)
+    def plans_to_cheat(self, plan: tuple[str, int, tuple[int, int, int]]) -> None:
+        self.plan(*plan)
+
+    def plan(self, kind: str, who: int, how: tuple[int, int, int]) -> None:
+        """She will say something else in the place of what she should say."""
         puppet = pick(self.puppets, who)
         puppet.instead[kind] = lambda envelope: [self.forged(envelope, puppet, how)]
         self.cheated = True
 
-    @rule(who=ANY, act=st.sampled_from(["keep", "double", "turn round"]))
-    def touches_what_is_on_its_way(self, who: int, act: str) -> None:
-        inbox = pick(self.honest, who).inbox
-        if len(inbox) > 1:
-            first, second = inbox[:2]
-            inbox[:2] = {"keep": [second], "double": [first, first, second], "turn round": [second, first]}[act]
-            self.cheated = True
+    @precondition(lambda self: not self.plain)
+    @rule(who=ANY, which=ANY, act=st.sampled_from(["keep", "double", "turn round", "bring back", "change"]))
+    def touches_what_is_on_its_way(self, who: int, which: int, act: str) -> None:
+        party = pick(self.honest, who)
+        inbox = party.inbox
+        if not inbox:
+            return
+        self.cheated = True
+        at = which % len(inbox)
+        match act:
+            case "keep":
+                del inbox[at]
+            case "double":
+                inbox.insert(at, inbox[at])
+            case "turn round":
+                inbox.insert(0, inbox.pop(at))
+            case "bring back":
+                inbox.insert(0, pick(party.room.bodies, which))
+            case "change":
+                body = bytearray(inbox[at])
+                body[which % len(body)] ^= 1 + which % 255
+                inbox[at] = bytes(body)
+
+    @rule(who=ANY, what=ANY)
+    def speaks_to_who_has_ended(self, who: int, what: int) -> None:
+        """Nothing brings an ended ceremony back."""
+        party = pick(self.honest, who)
+        if party.ceremony.state is State.ENDED:
+            for act in (lambda: party.ceremony.receive(pick(self.said(), what).raw), party.ceremony.answer):
+                try:
+                    act()
+                except Ended:
+                    continue
+                raise AssertionError("an ended ceremony went on")
 
     def post(self, raw: bytes, where: int) -> None:
         pick(self.rooms, where).post(raw)
@@ -116,7 +200,7 @@ class Meeting(RuleBasedStateMachine):
 
     def forged(self, like: Envelope, by: Party, how: tuple[int, int, int]) -> bytes:
         third = pick([e for e in self.said() if e.type == like.type] or [like], how[0])
-        name = pick(sorted(like.body), how[1])
+        name = pick(sorted(like.body.keys() - {"from"}), how[1])
         mine, others = like.body[name], third.body.get(name)
         turned = mine[::-1] if isinstance(mine, list) else "00" * 32
         return remake(by.secrets, like, **{name: pick([others, turned, turned, 0, "link"], how[2])})
@@ -124,43 +208,134 @@ class Meeting(RuleBasedStateMachine):
     # -- what always holds -------------------------------------------------------------------------------------------
 
     @invariant()
-    def holds(self) -> None:
+    def honest_parties_hold_one_session(self) -> None:
         done = [p.session for p in self.honest if p.session]
-        assert len({(s.transcript, s.members) for s in done}) <= 1
-        if done:  # then each of them is in it, saw the same words, and said yes
-            assert {p.key for p in self.honest} < {member.identity for member in done[0].members}
-            assert self.honest[0].words == self.honest[1].words != ()
+        assert len({(s.transcript, s.members, s.threshold, s.program_digest, s.transport) for s in done}) <= 1
+        if done:  # then all are in it, saw the same words, said yes, and revealed for this roster
+            assert {p.key for p in self.honest} <= {member.identity for member in done[0].members}
+            assert len({p.words for p in self.honest}) == 1 and self.honest[0].words
             assert all(p.answered for p in self.honest)
+            assert len({p.said("reveal").body["roster"] for p in self.honest}) == 1
         for party in self.honest:
             for other in self.honest:
                 if party.words and other.key in party.members:  # words stand on the signatures of all in the roster
                     assert party.said("agree").body["transcript"] == other.said("agree").body["transcript"]
-            revealed = any(party.secrets.nonce.hex().encode() in raw for raw in party.posts)
-            assert revealed == any(isinstance(c, Frozen) for c in party.told) == party.ceremony.spent
-            assert self.cheated or party.error is None or not self.same_room()
 
-    def same_room(self) -> bool:
-        return len(self.rooms) == 1
+    @invariant()
+    def each_step_stands_on_all_before_it(self) -> None:
+        for party in self.honest:
+            frozen = [c for c in party.told if isinstance(c, Frozen)]
+            revealed = any(party.secrets.nonce.hex().encode() in raw for raw in party.posts)
+            assert revealed == bool(frozen) == party.ceremony.spent
+            if frozen:
+                assert party.said("reveal").body["roster"] == frozen[0].shared.hex()
+                assert heard(party, "roster") and len(heard(party, "hello")) >= len(frozen[0].names)
+            for told, kind in ((Compare, "agree"), (Finished, "confirm")):
+                if any(isinstance(c, told) for c in party.told):
+                    transcript = party.said("agree").body["transcript"]
+                    signed = {e.sender for e in heard(party, kind) if e.body["transcript"] == transcript}
+                    assert party.members <= signed
+
+    @invariant()
+    def nothing_is_tried_again(self) -> None:
+        for party in self.honest:
+            kinds = [parse(raw).type for raw in party.posts]
+            assert all(kinds.count(kind) <= 1 for kind in (*ONCE, "open", "roster", "leave"))
+            assert "leave" not in kinds[:-1]
+            reached = ORDER.index(party.ceremony.state)
+            assert reached >= self.reached.get(party.name, 0)
+            self.reached[party.name] = reached
+
+    @invariant()
+    def who_goes_on_has_read_nothing_wrong(self) -> None:
+        for party in self.honest:
+            if party.error is None and not party.left:
+                assert all(readable(party, raw) for raw in party.heard)
+                said = [(e.type, e.sender) for raw in party.heard if (e := parse(raw)).type not in ("hello", "leave")]
+                assert len(set(said)) == len(said)
+                for envelope in heard(party, "reveal"):
+                    assert envelope.body["roster"] == party.said("reveal").body["roster"]
+                    assert envelope.sender in party.members
+                for envelope in (*heard(party, "agree"), *heard(party, "confirm")):
+                    assert envelope.body["transcript"] == party.said("agree").body["transcript"]
+                    assert envelope.sender in party.members
+
+    @invariant()
+    def errors_say_what_was_wrong(self) -> None:
+        for party in self.honest:
+            assert self.cheated or party.error is None or len(self.rooms) > 1
+            if party.error is not None:
+                judge(party, party.error)
 
     def teardown(self) -> None:
         """Whatever still can go on does."""
         for _ in range(6):  # carrying over takes turns
             self.some_time_passes(0, 1000)
             self.people_answer()
-        self.holds()
+        self.honest_parties_hold_one_session()
+        self.each_step_stands_on_all_before_it()
+        self.nothing_is_tried_again()
+        self.who_goes_on_has_read_nothing_wrong()
+        self.errors_say_what_was_wrong()
         self.ended += ["a session" if p.done else "an error" if p.error else "waits" for p in self.honest]
+
+
+def heard(party: Party, kind: str) -> list[Envelope]:
+    """What this party has read of a type."""
+    envelopes = (parse(raw) for raw in party.heard if readable(party, raw))
+    return [envelope for envelope in envelopes if envelope.type == kind]
+
+
+def readable(party: Party, raw: bytes) -> bool:
+    return party.room.describe(raw) != "something malformed"
+
+
+def judge(party: Party, error: ComityError) -> None:
+    """Whether an error is of the right kind for what was read last, by what can be seen from outside."""
+    assert error.message and not error.message.endswith(".")
+    if error.message == WordsDiffer().message:
+        assert party.words  # and its own person said no
+        return
+    raw = party.heard[-1]
+    if not raw:
+        assert type(error) is VerificationError and "was not sealed with this invitation" in error.message
+        return
+    if not readable(party, raw):
+        assert type(error) is not VerificationError and CHEAT in error.hints
+        return
+    last = parse(raw)
+    before = [parse(raw) for raw in party.heard[:-1] if readable(party, raw)]
+    if last.type == "leave":
+        expected = {"words": WordsDiffer, "program": ProgramDiffers}.get(last.body["reason"], PeerError)
+        assert isinstance(error, expected) or "in your name" in error.message
+    elif any((e.type, e.sender) == (last.type, last.sender) for e in before) and "twice" in error.message:
+        assert type(error) is PeerError and CHEAT in error.hints
+    else:
+        assert isinstance(error, PeerError | VerificationError) and error.hints
+    if last.sender != party.key and (name := known(party, last.sender)):
+        blamed = [other for other in NAMES if re.search(rf"\b{other}\b", error.message)]
+        assert not blamed or name in error.message or last.type in ("roster", "hello")
+
+
+def known(party: Party, sender: bytes) -> str:
+    """The name that somebody has given to this party."""
+    return next((str(e.body["name"]) for e in heard(party, "hello") if e.sender == sender), "")
 
 
 def pick(among: list[Any], which: int) -> Any:
     return among[which % len(among)]
 
 
+@patient
 def test_honest_parties_hold_one_session_or_none() -> None:
     Meeting.ended.clear()
-    run_state_machine_as_test(
+    search(
         Meeting,
         settings=settings(
-            max_examples=100, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=examples(150),
+            stateful_step_count=10,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
         ),
     )
-    assert {"a session", "an error"} <= set(Meeting.ended)  # the rules reach both
+    assert {"a session", "an error", "waits"} <= set(Meeting.ended)  # the rules reach all
