@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 
+import aiohttp
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -23,12 +24,11 @@ ROOM = "0a" * 16
 
 
 @asynccontextmanager
-async def serving(*options: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def serving(
+    *options: str, command: tuple[str, ...] = (sys.executable, "-m", "comity", "serve")
+) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "comity",
-        "serve",
+        *command,
         *options,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -95,6 +95,43 @@ async def test_with_a_certificate_it_serves_https_and_shows_what_to_pin(tmp_path
         assert said == f"comity host --rendezvous {address} --certificate {shown} PROGRAM"
 
 
+async def lines(process: asyncio.subprocess.Process) -> AsyncIterator[str]:
+    assert process.stderr is not None
+    async for line in process.stderr:
+        yield line.decode()
+
+
+async def test_it_says_what_people_type_and_a_minute_later_what_it_had_no_place_for(tmp_path: Path) -> None:
+    """The minute is cut short."""
+    (tmp_path / "short.py").write_text(
+        "import runpy, comity.cli.serve as serve\n"
+        "serve.REPORT_SECONDS = 0.2\n"
+        "runpy.run_module('comity', run_name='__main__', alter_sys=True)\n"
+    )
+    command = (sys.executable, str(tmp_path / "short.py"), "serve", "-v", "--listen", "127.0.0.1:0", "--rooms", "1")
+    async with serving(command=command) as process:
+        said = lines(process)
+        address = (await anext(said)).split()[1]
+        assert "whoever hosts" in await anext(said)
+        assert (await anext(said)).strip() == f"comity host --rendezvous {address} PROGRAM"
+        async with WebRendezvous([address]).open(ROOM) as mailbox, aiohttp.ClientSession() as session:
+            await mailbox.post(bytes(10**6))
+            async for line in said:
+                if line.strip() == "1 rooms, 1 members, 1.0 MB":
+                    break
+            headers = {"X-Forwarded-For": "192.0.2.7"}
+            async with session.ws_connect(
+                f"{address}/room/{'0b' * 16}", protocols=["comity.mailbox.1"], headers=headers
+            ) as ws:
+                assert (await ws.receive()).data == 4429
+            expected = ["Away       1 rooms, all being taken: --rooms gives more", "X-Forwarded-For"]
+            async for line in said:
+                assert "192.0.2.7" not in line
+                expected = [piece for piece in expected if piece not in line]
+                if not expected:
+                    break
+
+
 async def refusal(*options: str) -> str:
     async with serving(*options) as process:
         out, said = await asyncio.wait_for(process.communicate(), 15)
@@ -113,10 +150,20 @@ async def test_what_cannot_be_served_is_said(tmp_path: Path) -> None:
             refusal("--certificate", str(junk), "--key", str(junk)),
             refusal("--certificate", str(junk)),
             refusal("--certificate", str(tmp_path / "missing"), "--key", str(junk)),
+            refusal("--behind-proxy", "localhost"),
+            refusal("--rooms", "0"),
         )
     for text, why in zip(
         said,
-        ["address already in use", "no address to listen on", "cannot be used", "together", "does not exist"],
+        [
+            "address already in use",
+            "no address to listen on",
+            "cannot be used",
+            "together",
+            "does not exist",
+            "of a proxy",
+            "no whole number",
+        ],
         strict=True,
     ):
         assert text.startswith("error: ") and why in text.replace("\n", " ")

@@ -12,8 +12,10 @@ import pytest
 
 from comity.core.limits import BODY_COST, MAX_BODY
 from comity.errors import UsageError
+from comity.rendezvous import connections, members
 from comity.rendezvous import server as server_module
 from comity.rendezvous.log import key_of
+from comity.rendezvous.places import Place
 from comity.rendezvous.rooms import Limits, Reason, Room, Rooms
 from comity.rendezvous.server import Server
 
@@ -272,8 +274,8 @@ async def test_pings_are_answered_and_count_as_much_as_posts() -> None:
 
 
 async def test_a_member_that_does_not_read_is_dropped_and_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "SEND_TIMEOUT", 0.2)
-    monkeypatch.setattr(server_module, "CLOSE_TIMEOUT", 0.1)
+    monkeypatch.setattr(members, "SEND_TIMEOUT", 0.2)
+    monkeypatch.setattr(members, "CLOSE_TIMEOUT", 0.1)
     rooms = Watched()
     rooms.left = asyncio.Event()
     async with Server(LOCAL, rooms=rooms) as server, member(server) as a:
@@ -314,39 +316,29 @@ async def test_a_server_of_one_room_knows_no_other() -> None:
                 pass
 
 
-class Counting(Server):
-    """A server that tells when a connection's place is free again."""
+async def test_one_connection_too_many_is_cut_off_and_its_place_is_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = asyncio.Event()
+    leave = Place.leave
 
-    released: asyncio.Event
+    def leaves(self: Place) -> None:
+        leave(self)
+        left.set()
 
-    def release(self, address: str) -> None:
-        super().release(address)
-        self.released.set()
-
-
-async def test_one_connection_too_many_is_cut_off_and_its_place_is_given_again() -> None:
-    async with Counting(LOCAL, limits=Limits(connections=1)) as server:
-        server.released = asyncio.Event()
+    monkeypatch.setattr(Place, "leave", leaves)
+    async with Server(LOCAL, limits=Limits(connections=1)) as server:
         async with member(server) as a:
             await a.welcome()
             with pytest.raises((aiohttp.ClientError, ConnectionError)):
                 async with member(server):
                     pass
-            assert not server.released.is_set()
-        await asyncio.wait_for(server.released.wait(), 5)
+            assert not left.is_set() and server.rooms.turned_away["connections"] > 0
+        await asyncio.wait_for(left.wait(), 5)
         async with member(server) as b:
             await b.welcome()
 
 
-def test_connections_of_an_address_are_counted() -> None:
-    server = Server(limits=Limits(connections=4, connections_of_address=2))
-    assert [server.admit("x"), server.admit("x"), server.admit("x"), server.admit("y")] == [True, True, False, True]
-    server.release("x")
-    assert [server.admit("x"), server.admit("x"), server.admit("z"), server.admit("z")] == [True, False, True, False]
-
-
 async def test_a_connection_without_a_room_is_cut_off_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "REQUEST_TIMEOUT", 0.1)
+    monkeypatch.setattr(connections, "REQUEST_TIMEOUT", 0.1)
     async with Server(LOCAL) as server, member(server) as a:
         await a.welcome()
         for request in ("", "GET /room", UPGRADE.format(room=ROOM, query="", extra="")[:-2]):

@@ -50,12 +50,15 @@ def _run(command: str, talking: Talking, work: Callable[[Talk], Awaitable[int | 
 
 def _failed(command: str, talk: Talk | None, exc: Exception) -> int:
     """Says it, with a report when it is a bug of ours; returns the exit code."""
-    shown = exc if isinstance(exc, ComityError) else ComityError("a bug of comity")
-    if shown.kind == "bug":
-        try:
-            where = f"please report it with the file {write_report(find_home(), command, exc)}"
-        except UsageError as second:
-            where = second.message
-        shown = ComityError(shown.message, hint=where)
+    shown = exc if isinstance(exc, ComityError) and exc.kind != "bug" else report_bug(command, exc)
     (talk or Talk()).error(shown)
     return shown.exit_code
+
+
+def report_bug(command: str, exc: Exception) -> ComityError:
+    """Writes a report, and returns what to say of it."""
+    try:
+        where = f"please report it with the file {write_report(find_home(), command, exc)}"
+    except UsageError as second:
+        where = second.message
+    return ComityError("a bug of comity", hint=where)

@@ -6,44 +6,102 @@ import asyncio
 import resource
 import signal
 import ssl
-from collections.abc import Iterator
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
+from ipaddress import ip_network
 from pathlib import Path
 
 import click
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificates
 
-from comity.cli.options import Talking
-from comity.cli.running import run
+from comity.cli import options as shared
+from comity.cli.running import report_bug, run
 from comity.cli.talk import Talk
-from comity.core.limits import MAX_CONNECTIONS_SERVED
+from comity.core.limits import (
+    MAX_CONNECTIONS_OF_ADDRESS,
+    MAX_CONNECTIONS_SERVED,
+    MAX_ROOMS,
+    MAX_ROOMS_OF_ADDRESS,
+)
 from comity.errors import UsageError
 from comity.reach.addresses import local_addresses
 from comity.rendezvous.listening import DEFAULT_PORT, parse_listen, urls
+from comity.rendezvous.places import Network
 from comity.rendezvous.rooms import Limits
 from comity.rendezvous.server import Server
 
 SPARE_DESCRIPTORS = 64
 """What a process opens besides its connections: listeners, libraries, the terminal."""
 
+REPORT_SECONDS = 60.0
+"""Between two lines about what happens."""
+
+MANY = 1_000_000
+"""More rooms or connections than this no machine has."""
+
+AWAY = {
+    "connections": "connections, all places being taken: --connections gives more",
+    "connections_of_address": "connections of addresses that had too many: --connections-of-address allows more",
+    "rooms": "rooms, all being taken: --rooms gives more",
+    "rooms_of_address": "rooms of addresses that had too many: --rooms-of-address allows more",
+    "stored": "messages, the memory for them being full",
+    "stored_of_address": "messages into rooms of addresses that had filled theirs",
+    "unfinished": "connections, while too many messages were half read or half sent",
+}
+"""What a server has no place for, by the field of Limits."""
+
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command(short_help="Run a rendezvous, where parties meet.")
+def _limit(name: str, of: str, default: int) -> Callable[[shared.Command], shared.Command]:
+    """An option that sets a field of Limits."""
+    return click.option(
+        f"--{name}",
+        type=shared.Number(1, MANY),
+        default=default,
+        metavar="N",
+        help=f"At most N {of}.  [default: {default}]",
+    )
+
+
+@click.command()
 @click.option(
     "--listen",
     multiple=True,
     metavar="HOST:PORT",
-    default=(f":{DEFAULT_PORT}",),
     help=f"Where to listen; repeat it. Without HOST, every address; port 0, a free one.  [default: :{DEFAULT_PORT}]",
 )
 @click.option("--certificate", type=_FILE, metavar="FILE", help="Serve https and wss: the certificate chain, PEM.")
 @click.option("--key", type=_FILE, metavar="FILE", help="The certificate's private key, PEM, without a password.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stderr instead of text.")
+@click.option(
+    "--behind-proxy",
+    "proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Believe X-Forwarded-For of this address or network; repeat it. Then loopback is where it listens by default.",
+)
+@_limit("rooms", "rooms, two for each session", MAX_ROOMS)
+@_limit("rooms-of-address", "rooms of one address", MAX_ROOMS_OF_ADDRESS)
+@_limit("connections", "connections, two for each party", MAX_CONNECTIONS_SERVED)
+@_limit("connections-of-address", "connections of one address", MAX_CONNECTIONS_OF_ADDRESS)
+@shared.json
 @click.option("-q", "--quiet", is_flag=True, help="Only errors.")
-def serve(listen: tuple[str, ...], certificate: Path | None, key: Path | None, as_json: bool, quiet: bool) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Also a line a minute: how many rooms, members and bytes.")
+def serve(
+    listen: tuple[str, ...],
+    certificate: Path | None,
+    key: Path | None,
+    proxies: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    **limits: int,
+) -> None:
     """Run a rendezvous, where parties meet who do not know each other's addresses yet.
 
     It sees sealed messages and the parties' addresses, keeps them in memory only, and writes neither down. Ctrl-C or
@@ -52,26 +110,97 @@ def serve(listen: tuple[str, ...], certificate: Path | None, key: Path | None, a
 
     async def work(talk: Talk) -> None:
         tls, digest = _tls(certificate, key)
-        addresses = [parse_listen(text) for text in listen]
-        async with Server(addresses, limits=Limits(connections=_connections()), tls=tls) as server:
+        networks = [_network(text) for text in proxies]
+        default = f"127.0.0.1:{DEFAULT_PORT}" if proxies else f":{DEFAULT_PORT}"
+        addresses = [parse_listen(text) for text in listen or (default,)]
+        limits["connections"] = _connections(limits["connections"], talk)
+        bugs = _Bugs(talk)
+        async with Server(addresses, limits=Limits(**limits), tls=tls, proxies=networks, bug=bugs.happened) as server:
             found = urls(server.scheme, server.addresses, local_addresses())
-            lines = [*found, *([f"certificate SHA-256 {digest}"] if digest else []), *_next(found, digest)]
-            talk.line("Serving", *lines, event="serving", addresses=found, port=server.port, certificate=digest)
+            talk.line(
+                "Serving",
+                *_where(found, digest, bool(proxies)),
+                event="serving",
+                addresses=found,
+                port=server.port,
+                certificate=digest,
+            )
+            watching = asyncio.create_task(_watch(server, talk))
             with _stopped() as stopped:
-                if await stopped == signal.SIGINT:
-                    talk.key_pressed()
+                await asyncio.wait({stopped, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                watching.result()  # raises: it ends by a bug alone
+            watching.cancel()
+            if stopped.result() == signal.SIGINT:
+                talk.key_pressed()
         talk.line("Stopped", event="stopped")
 
-    run("serve", Talking(as_json, quiet, verbose=False, no_input=True, answers=None), work)
+    run("serve", shared.Talking(as_json, quiet, verbose=verbose, no_input=True, answers=None), work)
 
 
-def _next(addresses: tuple[str, ...], digest: str) -> tuple[str, ...]:
-    """What to tell people; the first address is the one that most of them can reach."""
+def _where(found: tuple[str, ...], digest: str, behind_proxy: bool) -> Iterator[str]:
+    """Where it is, and what to tell people; the first address is the one that most of them can reach."""
+    yield from found
+    if digest:
+        yield f"certificate SHA-256 {digest}"
+    url = "ADDRESS-OF-THE-PROXY" if behind_proxy else found[0]
     pinned = f" --certificate {digest}" if digest else ""
-    return (
-        "whoever hosts says where to meet, the others need the invitation alone:",
-        f"  comity host --rendezvous {addresses[0]}{pinned} PROGRAM",
-    )
+    yield "whoever hosts says where to meet, the others need the invitation alone:"
+    yield f"  comity host --rendezvous {url}{pinned} PROGRAM"
+
+
+@dataclass
+class _Bugs:
+    """Says each kind of bug once, with a report, and serves on."""
+
+    talk: Talk
+
+    def __post_init__(self) -> None:
+        self._known: set[tuple[type[Exception], int]] = set()
+
+    def happened(self, exc: Exception) -> None:
+        kind = (type(exc), traceback.extract_tb(exc.__traceback__)[-1].lineno or 0)
+        if kind not in self._known:
+            self._known.add(kind)
+            self.talk.error(report_bug("serve", exc))
+
+
+async def _watch(server: Server, talk: Talk) -> None:
+    """Tell the operator, without an address, what was turned away, and with --verbose what is there."""
+    told, warned = Counter[str](), False
+    while True:
+        await asyncio.sleep(REPORT_SECONDS)
+        away = Counter(server.rooms.turned_away) - told
+        told = Counter(server.rooms.turned_away)
+        if away:
+            lines = (f"{number} {AWAY[limit]}" for limit, number in away.items())
+            talk.line("Away", *lines, event="away", **away)
+        if server.proxied and not warned:
+            warned = True
+            talk.line("Warning", UNKNOWN_PROXY, event="warning", text=UNKNOWN_PROXY)
+        rooms, members, stored = len(server.rooms), server.members, server.rooms.stored
+        talk.detail(
+            f"{rooms} rooms, {members} members, {stored / 1e6:.1f} MB",
+            event="load",
+            rooms=rooms,
+            members=members,
+            bytes=stored,
+        )
+
+
+UNKNOWN_PROXY = (
+    "somebody named a client by X-Forwarded-For: if that is a proxy of yours, give its address with --behind-proxy, "
+    "or all its clients count as one"
+)
+
+
+def _network(text: str) -> Network:
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        raise UsageError(
+            f"{text[:80]!r} is no address of a proxy", hint="for example 127.0.0.1 or 10.0.0.0/8"
+        ) from None
 
 
 def _tls(certificate: Path | None, key: Path | None) -> tuple[ssl.SSLContext | None, str]:
@@ -96,18 +225,18 @@ def _no_password() -> str:
     return ""
 
 
-def _connections() -> int:
-    """How many connections this process may have, after asking the system for as many as the limit allows."""
+def _connections(wanted: int, talk: Talk) -> int:
+    """How many connections this process may have, after asking the system for as many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_CONNECTIONS_SERVED + SPARE_DESCRIPTORS
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    needed = wanted + SPARE_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return (
-        MAX_CONNECTIONS_SERVED
-        if soft == resource.RLIM_INFINITY
-        else min(soft - SPARE_DESCRIPTORS, MAX_CONNECTIONS_SERVED)
-    )
+        if soft < needed:
+            text = f"only {soft - SPARE_DESCRIPTORS} connections: the system allows {soft} open files (ulimit -Hn)"
+            talk.line("Warning", text, event="warning", text=text)
+            return soft - SPARE_DESCRIPTORS
+    return wanted
 
 
 @contextmanager

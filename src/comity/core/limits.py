@@ -108,15 +108,24 @@ MAX_ROOMS = 1024
 MAX_ROOMS_BYTES = 256 << 20
 """Bytes in all rooms of a server: what a small machine has to spare."""
 
+MAX_ROOMS_BYTES_OF_ADDRESS = 64 << 20
+"""Bytes in all rooms made from one address: two full rooms, so that no address fills a server by itself."""
+
+MAX_UNFINISHED = 64 << 20
+"""Bytes of all messages that a server has half read or half sent; past it, who began first is cut off. Honest ones are
+done in a moment, but for rosters of MAX_BODY on slow lines: 64 of those."""
+
+MESSAGE_PATIENCE = 60
+"""Seconds for one message: MAX_BODY at 140 kbit/s."""
+
 MAX_ROOMS_OF_ADDRESS = 64
 """Rooms made from one address: an office behind one address; loopback is exempt."""
 
 MAX_CONNECTIONS = 512
 """Connections of one server: below the 1 024 descriptors that a process usually may have."""
 
-MAX_CONNECTIONS_SERVED = 1024
-"""Connections of `comity serve`, where the system allows as many: 25 KB each when idle; one that is hostile can hold
-two bodies, half read and half sent, so 2 GB at the very worst."""
+MAX_CONNECTIONS_SERVED = 4096
+"""Connections of `comity serve`, where the system allows as many: two for each party of MAX_ROOMS / 2 sessions."""
 
 MAX_CONNECTIONS_OF_ADDRESS = 192
 """Connections from one address: MAX_PARTIES behind one address, reconnecting, and a second session."""

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import IntEnum
-from ipaddress import IPv6Address, ip_address
 
 from comity.core import limits
 from comity.errors import UsageError
@@ -26,6 +25,7 @@ class Limits:
     rooms: int = limits.MAX_ROOMS
     rooms_of_address: int = limits.MAX_ROOMS_OF_ADDRESS
     stored: int = limits.MAX_ROOMS_BYTES
+    stored_of_address: int = limits.MAX_ROOMS_BYTES_OF_ADDRESS
     members: int = limits.MAX_ROOM_MEMBERS
     bodies: int = limits.MAX_ROOM_BODIES
     size: int = limits.MAX_ROOM_BYTES
@@ -33,6 +33,8 @@ class Limits:
     memory: float = limits.ROOM_MEMORY
     connections: int = limits.MAX_CONNECTIONS
     connections_of_address: int = limits.MAX_CONNECTIONS_OF_ADDRESS
+    unfinished: int = limits.MAX_UNFINISHED
+    patience: float = limits.MESSAGE_PATIENCE
     rate: float = limits.POST_RATE
     burst: float = limits.POST_BURST
 
@@ -98,6 +100,8 @@ class Rooms:
         self._rooms: dict[str, Room] = {}
         self._made: Counter[str] = Counter()
         self._stored = 0
+        self._stored_of: Counter[str] = Counter()  # by whoever made the room
+        self.turned_away: Counter[str] = Counter()  # by the field of Limits that was reached
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -116,9 +120,10 @@ class Rooms:
         return room
 
     def _make(self, name: str, address: str) -> Room:
-        busy = len(self) >= self.limits.rooms or (address and self._made[address] >= self.limits.rooms_of_address)
-        if busy:
-            raise Refused(Reason.BUSY)
+        if len(self) >= self.limits.rooms:
+            raise self._away("rooms")
+        if address and self._made[address] >= self.limits.rooms_of_address:
+            raise self._away("rooms_of_address")
         log = Log(self.limits.bodies, self.limits.size)
         room = self._rooms[name] = Room(name, address, self._clock() + self.limits.life, log)
         if address:
@@ -132,18 +137,40 @@ class Rooms:
             room.forget_at = self._clock() + (self.limits.memory if len(room.log) else 0)
             self._sweep(room)
 
+    def _away(self, limit: str) -> Refused:
+        self.turned_away[limit] += 1
+        return Refused(Reason.BUSY)
+
+    @property
+    def stored(self) -> int:
+        """Bytes in all rooms, BODY_COST for each body included."""
+        return self._stored
+
     def post(self, room: Room, body: bytes) -> int:
         """Append to the room's log; an identical body keeps its first position. Raises Full."""
+        cost = len(body) + limits.BODY_COST
+        if not (room.expired or room.log.position(key_of(body))):
+            self._check(room, cost)
         before = room.log.size
-        full = self._stored + len(body) + limits.BODY_COST > self.limits.stored
-        if full and not room.log.position(key_of(body)):
-            raise Full("the rendezvous is full")
         position = room.log.append(body)
         if room.log.size != before:
             if not room.expired:
-                self._stored += room.log.size - before
+                self._store(room, cost)
             room.bell.ring()
         return position
+
+    def _check(self, room: Room, cost: int) -> None:
+        if self._stored + cost > self.limits.stored:
+            self.turned_away["stored"] += 1
+            raise Full("the rendezvous is full")
+        if room.made_by and self._stored_of[room.made_by] + cost > self.limits.stored_of_address:
+            self.turned_away["stored_of_address"] += 1
+            raise Full("the rendezvous is full for its maker")
+
+    def _store(self, room: Room, size: int) -> None:
+        self._stored += size
+        if room.made_by:
+            self._stored_of[room.made_by] += size
 
     def sweep(self) -> None:
         """Forget every room whose time has come."""
@@ -156,11 +183,11 @@ class Rooms:
         if self._clock() < (room.expires if room.members else min(room.expires, room.forget_at)):
             return
         del self._rooms[room.name]
-        self._stored -= room.log.size
+        self._store(room, -room.log.size)
         if room.made_by:
             self._made[room.made_by] -= 1
             if not self._made[room.made_by]:
-                del self._made[room.made_by]
+                del self._made[room.made_by], self._stored_of[room.made_by]
         room.expired = True
         room.bell.ring()
 
@@ -177,16 +204,3 @@ class Bucket:
         self._left = min(self._burst, self._left + (now - self._at) * self._rate) - amount
         self._at = now
         return max(0.0, -self._left / self._rate)
-
-
-def who(host: str) -> str:
-    """Whom a connection's address stands for: the IPv4 address, the IPv6 network of 64 bits; empty for loopback.
-
-    Loopback is exempt from what is counted by address: a reverse proxy, or the parties of one machine.
-    """
-    address = ip_address(host.partition("%")[0])
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is None:
-            return "" if address.is_loopback else address.packed[:8].hex()
-        address = address.ipv4_mapped
-    return "" if address.is_loopback else str(address)

@@ -4,10 +4,12 @@
 the rendezvous's address (mostly empty), ROOM 32 lower-case hexadecimal digits, and the subprotocol is
 `comity.mailbox.1`. I (32 lower-case hexadecimal digits) and N (decimal) say which log the member knows and how many of
 its bodies it has; whoever knows none leaves both out. Answers other than 101: 400 for a query of another form, 404 for
-another path or a room that this server does not hold, 426 without the subprotocol. One connection too many is cut
-off without an answer, as is one that is in no room after ten seconds. There is no compression, and a redirect
-is not followed. With https or wss, TLS carries the whole; where the invitation names a certificate, the server's must
-have that SHA-256, and an address without TLS is not used. A room is made by its first member.
+another path or a room that this server does not hold, 426 without the subprotocol, 429 for one connection too many of
+an address that a proxy speaks for. Any other connection too many is cut off without an answer, as is one that is in no
+room after ten seconds, or in the middle of one message for MESSAGE_PATIENCE. There is no compression, and a redirect is
+not followed. `GET /health` is answered with 200. With https or wss, TLS carries the whole; where the invitation names a
+certificate, the server's must have that SHA-256, and an address without TLS is not used. A room is made by its first
+member.
 
 **Messages** are binary, one WebSocket message each; the first byte is the kind; numbers are big endian.
 
