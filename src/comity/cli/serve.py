@@ -125,14 +125,12 @@ def serve(
                 port=server.port,
                 certificate=digest,
             )
-            watching = asyncio.create_task(_watch(server, talk))
-            with _stopped() as stopped:
-                await asyncio.wait({stopped, watching}, return_when=asyncio.FIRST_COMPLETED)
-            if watching.done():
-                watching.result()  # raises: it ends by a bug alone
-            watching.cancel()
-            if stopped.result() == signal.SIGINT:
-                talk.key_pressed()
+            async with asyncio.TaskGroup() as group:
+                watching = group.create_task(_watch(server, talk))
+                with _stopped() as stopped:
+                    if await stopped == signal.SIGINT:
+                        talk.key_pressed()
+                watching.cancel()
         talk.line("Stopped", event="stopped")
 
     run("serve", shared.Talking(as_json, quiet, verbose=verbose, no_input=True, answers=None), work)
