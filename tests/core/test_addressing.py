@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comity.core.addressing import MIRROR, Machine, Opening, Plan, plain, plan
+from comity.core.addressing import MIRROR, Machine, Opening, Plan, plain, plan, visiting
 from comity.core.topology import Firewall, Forward, Host, Nat, Path, Site, Topology, parse
+from comity.errors import UsageError
 
 TEXT = """
 [rtt]
@@ -202,3 +203,38 @@ def test_no_address_is_used_twice_and_every_way_out_begins_next_door(topology: T
 @given(topologies())
 def test_the_same_topology_gives_the_same_plan(topology: Topology) -> None:
     assert plan(topology) == plan(replace(topology))
+
+
+def test_a_host_that_visits_another_site_gets_an_address_there(made: Plan) -> None:
+    alice = visiting(made, made, "alice", "flat")
+    assert (alice.site, alice.wan.addresses, alice.wan.gateways) == ("flat", ("192.168.1.254/24",), ("192.168.1.1",))
+    moved = made.with_machine(alice)
+    assert moved.machine("alice") == alice
+    bob = visiting(moved, made, "bob", "flat")
+    assert bob.wan.addresses == ("192.168.1.253/24",)
+    assert visiting(moved, made, "alice", "house") == made.machine("alice")
+
+
+def test_a_visitor_uses_the_families_that_both_have(made: Plan) -> None:
+    office = visiting(made, made, "alice", "office").wan
+    assert office.addresses == ("51.0.0.190/27", "2a00:51:0:21::1e/64")
+    assert office.gateways == tuple(plain(address) for address in made.router("office").lan.addresses)  # type: ignore[union-attr]
+    assert visiting(made, made, "zoe", "office").wan.addresses == ("2a00:51:0:21::fe/64",)
+    with pytest.raises(UsageError, match="bob and modern have no family of addresses in common"):
+        visiting(made, made, "bob", "modern")
+
+
+def test_who_is_in_no_site_visits_none(made: Plan) -> None:
+    with pytest.raises(UsageError, match="meet is a public host"):
+        visiting(made, made, "meet", "flat")
+
+
+def test_a_site_may_have_no_room() -> None:
+    sites = "".join(f"[sites.{site}]\nregion = 'here'\n" for site in "ab")
+    hosts = "".join(f"[hosts.h{k}]\nsite = '{'a' if k < 28 else 'b'}'\n" for k in range(30))
+    first = plan(parse(f"[rtt]\nhere = [1]\n{sites}{hosts}", "x"))
+    now = first.with_machine(visiting(first, first, "h28", "a"))
+    inside = [address for machine in now.machines if machine.site == "a" for address in addresses(machine)]
+    assert len(set(inside)) == len(inside) == 28 + 1 + 2  # and two of its router
+    with pytest.raises(UsageError, match="a has no room for h29"):
+        visiting(now, first, "h29", "a")

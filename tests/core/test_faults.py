@@ -13,6 +13,12 @@ TOPOLOGY = read_topology(
 north = [1]
 south = [80, 1]
 
+[sites.cafe]
+region = "south"
+
+[sites.north]
+region = "north"
+
 [hosts.alice]
 region = "north"
 
@@ -54,6 +60,8 @@ def test_a_fault_may_wait_for_a_line_of_output() -> None:
         ("1 part alice,bob carol", (("alice", "bob"), ("carol",)), ()),
         ("1 part", (), ()),
         ("1 stop carol", (("carol",),), ()),
+        ("1 move alice cafe", (("alice",), ("cafe",)), ()),
+        ("1 restart carol", (("carol",),), ()),
     ],
 )  # fmt: skip
 def test_an_action_takes_names_and_values(line: str, names: object, values: object) -> None:
@@ -76,7 +84,8 @@ def test_an_action_takes_names_and_values(line: str, names: object, values: obje
         ("1 cut dora", "'dora' is no host: there are alice, bob, carol"),
         ("dora/x cut alice", "'dora' is no host"),
         ("alice/x +y cut alice", "'\\+y' is neither"),
-        ("1 move alice west", "'west' is no region: there are north, south"),
+        ("1 move alice west", "'west' is no region or site: there are north, south, cafe"),
+        ("1 move alice north", "'north' is a region and a site"),
         ("1 move alice", "move takes two names, not 1"),
         ("1 path north alice", "'alice' is no region"),
         ("1 cut alice delay=5", "cut takes no delay"),

@@ -53,10 +53,12 @@ def test_a_public_host_has_its_device_as_the_way_out() -> None:
     ]
 
 
-def test_a_carrier_has_one_cable_to_the_router_behind_it() -> None:
+def test_a_carrier_has_a_cable_to_the_router_behind_it() -> None:
     assert words("house-carrier") == [
         "link set lo up",
-        "link add lan type veth peer name wan netns /space/house-router",
+        "link add lan address 02:00:00:00:00:01 type bridge",
+        "link add b0 type veth peer name wan netns /space/house-router",
+        "link set b0 master lan up",
         "address add 100.64.0.1/24 dev lan",
         "address add 2a00:51:0:21::1/64 dev lan nodad",
         "link set lan up",
@@ -73,7 +75,7 @@ def test_a_carrier_has_one_cable_to_the_router_behind_it() -> None:
 def test_a_router_joins_its_hosts_by_a_bridge() -> None:
     assert words("house-router") == [
         "link set lo up",
-        "link add lan type bridge",
+        "link add lan address 02:00:00:00:00:01 type bridge",
         "link add b0 type veth peer name wan netns /space/ann",
         "link set b0 master lan up",
         "link add b1 type veth peer name wan netns /space/ben",
@@ -86,6 +88,13 @@ def test_a_router_joins_its_hosts_by_a_bridge() -> None:
         "link set wan up",
         "route add 0.0.0.0/0 via 100.64.0.1",
         "route add ::/0 via 2a00:51:0:21::1",
+    ]
+
+
+def test_one_more_cable() -> None:
+    assert batch.cable(29, "ann", space).splitlines() == [
+        "link add b29 type veth peer name wan netns /space/ann",
+        "link set b29 master lan up",
     ]
 
 

@@ -1,6 +1,7 @@
 """Faults at their time."""
 
 import asyncio
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ async def test_each_action_is_asked_of_the_lab() -> None:
 0 kill ann
 0 stop ann
 0 go ann
+0 restart meet
 """
     )
     assert calls == [
@@ -73,6 +75,7 @@ async def test_each_action_is_asked_of_the_lab() -> None:
         ("signal", "ann", signal.SIGKILL),
         ("signal", "ann", signal.SIGSTOP),
         ("signal", "ann", signal.SIGCONT),
+        ("restart", "meet"),
     ]
 
 
@@ -144,3 +147,45 @@ async def test_a_signal_goes_to_every_command_of_a_machine() -> None:
         await made.signal("ann", signal.SIGKILL)
         assert [await job.wait() for job in jobs[:2]] == [-9, -9]
         assert not jobs[2].ended.done()
+
+
+@pytest.mark.lab
+@pytest.mark.skipif(WHY is not None, reason=str(WHY))
+async def test_a_host_moves_to_another_site_and_back() -> None:
+    cafe = '[sites.cafe]\nregion = "north"\nnats = ["home"]\n[hosts.cleo]\nsite = "cafe"\n'
+    address = "ip -4 -br address show dev wan"
+    async with lab(read_topology(TOPOLOGY + cafe, "test")) as made:
+        assert "192.168.0.10/24" in await shell(made, "ann", address)
+        await made.move("ann", "cafe")
+        assert "192.168.1.254/24" in await shell(made, "ann", address)
+        for name in ("meet", "192.168.1.10"):  # cleo
+            assert "1 received" in await shell(made, "ann", f"ping -4 -c 1 -W 1 {name}")
+        code, _ = await said(made, "ann", "ping", "-4", "-c", "1", "-W", "0.2", "192.168.0.11")
+        assert code, "ben is elsewhere now"
+        await made.cut("cleo")
+        code, _ = await said(made, "ann", "ping", "-4", "-c", "1", "-W", "0.2", "meet")
+        assert code, "her line is that of the site where she is"
+        await made.move("ann", "house")
+        assert "192.168.0.10/24" in await shell(made, "ann", address)
+        assert "1 received" in await shell(made, "ann", "ping -4 -c 1 -W 1 192.168.0.11")
+        with pytest.raises(UsageError, match="meet is a public host"):
+            await made.move("meet", "cafe")
+
+
+@pytest.mark.lab
+@pytest.mark.skipif(WHY is not None, reason=str(WHY))
+async def test_a_command_is_started_again_where_it_was(tmp_path: Path) -> None:
+    lines, theirs = os.pipe()
+    async with lab(HERE) as made:
+        job = await made.start("meet", ["sh", "-c", "echo started; exec sleep 1000"], files=(0, theirs, theirs))
+        os.close(theirs)
+        with os.fdopen(lines) as output:
+            assert await asyncio.to_thread(output.readline) == "started\n"
+            await made.restart("meet")
+            assert await asyncio.to_thread(output.readline) == "started\n"
+            assert not job.ended.done()
+            await made.signal("meet", signal.SIGTERM)
+            assert await job.wait() == -signal.SIGTERM
+            assert output.read() == ""
+        with pytest.raises(UsageError, match="nothing runs on meet"):
+            await made.restart("meet")

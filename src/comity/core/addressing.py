@@ -14,10 +14,11 @@ leave a lab. The mirror is a machine of the lab itself, with two addresses, that
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface
 
 from comity.core.topology import FAMILIES, Firewall, Nat, Site, Topology, routers
+from comity.errors import UsageError
 
 MIRROR = "mirror"
 WAN, LAN = "wan", "lan"
@@ -72,6 +73,14 @@ class Plan:
     def machine(self, name: str) -> Machine:
         return next(machine for machine in self.machines if machine.name == name)
 
+    def with_machine(self, changed: Machine) -> Plan:
+        """In the place of the one of its name."""
+        return Plan(tuple(changed if machine.name == changed.name else machine for machine in self.machines))
+
+    def router(self, site: str) -> Machine:
+        """The one that the site's hosts are plugged into."""
+        return [machine for machine in self.machines if machine.kind == "router" and machine.site == site][-1]
+
     def addresses(self, name: str) -> tuple[str, ...]:
         """Of a machine itself, as its neighbours see it."""
         return tuple(plain(address) for address in self.machine(name).wan.addresses)
@@ -95,6 +104,30 @@ class Plan:
             else self.outside(machine.name)
             for machine in self.machines
         }
+
+
+def visiting(now: Plan, first: Plan, name: str, site: str) -> Machine:
+    """A host of a site plugged into another one, at an address there that nobody has; or back at its own.
+
+    `now`: where everybody is; `first`: where they were. Raises UsageError where it cannot be plugged in.
+    """
+    host = first.machine(name)
+    if host.kind != "host":
+        raise UsageError(f"{name} is a public host, which is in no site")
+    if site == host.site:
+        return host
+    lan = now.router(site).lan
+    taken = {address for machine in now.machines if machine.site == site for address in machine.wan.addresses}
+    families = {_family(address) for address in host.wan.addresses}
+    inside = [ip_interface(a) for a in (lan.addresses if lan else ()) if _family(a) in families]
+    if not inside:
+        raise UsageError(f"{name} and {site} have no family of addresses in common")
+    room = min(256, *(router.network.num_addresses for router in inside))
+    for place in range(room - 2, 1, -1):  # from the other end than those who belong there
+        mine = tuple(f"{router.network[place]}/{router.network.prefixlen}" for router in inside)
+        if not taken & set(mine):
+            return replace(host, wan=Interface(WAN, mine, tuple(str(router.ip) for router in inside)), site=site)
+    raise UsageError(f"{site} has no room for {name}")
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,13 @@
     alice/Running            cut alice                          when alice's output has a line with this text
     alice/Running +2         heal alice                         two seconds after that
     10                       move alice south                   her site is in another region from now
+    10                       move alice cafe                    she is in another site, with an address there
     11                       line alice delay=100 loss=0.05     her line: ms each way, share, jitter=ms, rate=bit/s
     12                       path north south delay=40 jitter=3 the way between two regions, in place of what it was
     13                       part alice,bob carol               no packet between these groups; without any: all heals
     14                       reset alice                        her routers forget all connections and mappings
     15                       kill alice                         SIGKILL to the command there; stop, go: SIGSTOP, SIGCONT
+    16                       restart meet                       the same, and then the same command again
     # a remark
 
 cut, heal and line are of a site's outermost router, so of everybody in it.
@@ -28,7 +30,7 @@ from comity.errors import UsageError
 
 MOST_FAULTS = 10_000
 MOST_SECONDS = 1e6
-ACTIONS = ("cut", "heal", "move", "line", "path", "part", "reset", "kill", "stop", "go")
+ACTIONS = ("cut", "heal", "move", "line", "path", "part", "reset", "kill", "stop", "go", "restart")
 LIMITS = {"delay": 60_000.0, "jitter": 60_000.0, "loss": 1.0, "rate": 1e12}
 """What line and path take: ms, ms, a share, bit/s."""
 _SECONDS = re.compile(r"\+?[0-9]+(\.[0-9]+)?")
@@ -41,7 +43,7 @@ class Fault:
     host: str  # whose output is waited for; empty: nobody's
     text: str  # in a line of it
     action: str
-    names: tuple[tuple[str, ...], ...]  # hosts or regions; groups of hosts for part
+    names: tuple[tuple[str, ...], ...]  # hosts, regions, sites; groups of hosts for part
     values: tuple[tuple[str, float], ...] = ()  # of line and path
 
     def __str__(self) -> str:
@@ -108,11 +110,14 @@ class _Line:
         plain = [word for word in words if "=" not in word]
         values = tuple(self._value(word) for word in words if "=" in word)
         regions = self._topology.regions
-        wanted = {"move": (self._hosts, regions), "path": (regions, regions)}.get(action, (self._hosts,))
+        places = (*regions, *(site.name for site in self._topology.sites))
+        wanted = {"move": (self._hosts, places), "path": (regions, regions)}.get(action, (self._hosts,))
         if len(plain) != len(wanted):
             self.fail(f"{action} takes {'two names' if len(wanted) == 2 else 'one name'}, not {len(plain)}")
         for word, there in zip(plain, wanted, strict=True):
-            self._check(word, there, "host" if there is self._hosts else "region")
+            self._check(word, there, {self._hosts: "host", regions: "region"}.get(there, "region or site"))
+            if there is places and places.count(word) > 1:
+                self.fail(f"{word!r} is a region and a site")
         if values and action not in ("line", "path"):
             self.fail(f"{action} takes no {values[0][0]}")
         if len({key for key, _ in values}) < len(values):

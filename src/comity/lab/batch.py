@@ -8,7 +8,9 @@ from comity.core.addressing import LAN, WAN, Interface, Machine
 from comity.lab.tun import QUEUE
 
 BRIDGED = "b"
-"""Interfaces of a router that has several machines inside: b0, b1, ..., joined by the bridge `lan`."""
+"""Interfaces of a router towards the machines inside: b0, b1, ..., joined by the bridge `lan`."""
+BRIDGE_ADDRESS = "02:00:00:00:00:01"
+"""Of every bridge: without one of its own it takes the lowest of its cables', and changes it when they come and go."""
 
 
 def links(machine: Machine, space: Callable[[str], str]) -> str:
@@ -18,20 +20,21 @@ def links(machine: Machine, space: Callable[[str], str]) -> str:
 
 def _links(machine: Machine, space: Callable[[str], str]) -> Iterator[str]:
     yield "link set lo up"
-    members = machine.lan.members if machine.lan else ()
     if not machine.lan:
         return
-    if len(members) == 1:
-        yield _cable(LAN, members[0], space)
-    else:
-        yield f"link add {LAN} type bridge"
-        for i, member in enumerate(members):
-            yield _cable(f"{BRIDGED}{i}", member, space)
-            yield f"link set {BRIDGED}{i} master {LAN} up"
+    yield f"link add {LAN} address {BRIDGE_ADDRESS} type bridge"
+    for i, member in enumerate(machine.lan.members):
+        yield from _cable(i, member, space)
 
 
-def _cable(name: str, member: str, space: Callable[[str], str]) -> str:
-    return f"link add {name} type veth peer name {WAN} netns {space(member)}"
+def _cable(i: int, member: str, space: Callable[[str], str]) -> Iterator[str]:
+    yield f"link add {BRIDGED}{i} type veth peer name {WAN} netns {space(member)}"
+    yield f"link set {BRIDGED}{i} master {LAN} up"
+
+
+def cable(i: int, member: str, space: Callable[[str], str]) -> str:
+    """One more in a router; its other end is the member's wan, which must not be there."""
+    return "".join(f"{line}\n" for line in _cable(i, member, space))
 
 
 def addresses(machine: Machine) -> str:

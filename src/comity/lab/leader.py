@@ -20,15 +20,15 @@ import pickle
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comity.core.addressing import Machine, Plan, plan
-from comity.core.topology import routers
+from comity.core.addressing import WAN, Machine, plan, visiting
+from comity.core.topology import MOST_IN_SITE, routers
 from comity.errors import ComityError, UnreachableError, UsageError
-from comity.lab import building, conntrack
+from comity.lab import batch, building, conntrack
 from comity.lab.delay import DelayCore
 from comity.lab.kernel import Spaces
 from comity.lab.names import Resolver
@@ -46,7 +46,11 @@ class Job:
     """A command on a machine, in a process group of its own."""
 
     number: int
+    machine: str
+    spawn: Callable[[], Awaitable[asyncio.subprocess.Process]]
+    files: list[int]  # its own descriptors of stdin, stdout and stderr, for the next time
     process: asyncio.subprocess.Process
+    again: bool = False  # it was killed to be started anew
 
     def signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):  # it has just ended
@@ -56,7 +60,8 @@ class Job:
 class Leader:
     def __init__(self, wire: Wire, task: Task) -> None:
         self._wire, self._topology, self._kept, self._strict = wire, task.topology, task.kept, task.strict
-        self._plan: Plan = plan(task.topology)
+        self._plan = self._first = plan(task.topology)
+        self._guests = 0  # machines that were moved to another site, however often
         self._spaces: dict[str, Spaces] = {}
         self._jobs: dict[int, Job] = {}
         self._lines: dict[str, tuple[bool, dict[str, float]]] = {}  # what faults have made of attachments
@@ -113,26 +118,48 @@ class Leader:
             os.chdir(cwd)
 
         own = {"HOME": str(building.home(machine)), "PWD": cwd}
-        try:
-            process = await asyncio.create_subprocess_exec(
+        kept = [os.dup(file) for file in files]
+
+        async def spawn() -> asyncio.subprocess.Process:
+            return await asyncio.create_subprocess_exec(
                 *argv,
-                stdin=files[0],
-                stdout=files[1],
-                stderr=files[2],
+                stdin=kept[0],
+                stdout=kept[1],
+                stderr=kept[2],
                 env={**_environment(), **own, **env},
                 preexec_fn=enter,
             )
+
+        try:
+            process = await spawn()
         except OSError as exc:
+            _close(kept)
             raise UsageError(f"{argv[0]} cannot be run on {machine}: {exc.strerror}") from exc
-        self._jobs[job] = Job(job, process)
+        self._jobs[job] = Job(job, machine, spawn, kept, process)
         self._tasks.create_task(self._watch(self._jobs[job]))
         return process.pid
 
     async def _watch(self, job: Job) -> None:
         code = await job.process.wait()
+        while job.again:
+            job.again = False
+            try:
+                job.process = await job.spawn()
+            except OSError:  # its file has gone meanwhile: it ends as it was killed
+                break
+            code = await job.process.wait()
         del self._jobs[job.number]
+        _close(job.files)  # before its end is told: who reads its output waits for both
         with contextlib.suppress(OSError):  # the owner has gone
             await self._wire.send({"ended": job.number, "code": code})
+
+    async def do_restart(self, machine: str) -> None:
+        jobs = [job for job in self._jobs.values() if job.machine == machine]
+        if not jobs:
+            raise UsageError(f"nothing runs on {machine}")
+        for job in jobs:
+            job.again = True
+            job.signal(signal.SIGKILL)
 
     async def do_signal(self, job: int, number: int) -> None:
         if job in self._jobs:
@@ -154,8 +181,20 @@ class Leader:
     async def do_path(self, a: str, b: str, shape: dict[str, float]) -> None:
         await self._core.path(a, b, **{"delay": 0.0, **building.seconds(shape)})
 
-    async def do_move(self, machine: str, region: str) -> None:
-        await self._core.move(self._attachment(machine), region)
+    async def do_move(self, machine: str, place: str) -> None:
+        if place in self._topology.regions:
+            await self._core.move(self._attachment(machine), place)
+            return
+        host, router = visiting(self._plan, self._first, machine, place), self._plan.router(place).name
+        if host == self._plan.machine(machine):
+            return
+        self._plan = self._plan.with_machine(host)  # at once: another one may be under way
+        self._guests += 1
+        cable = batch.cable(MOST_IN_SITE + self._guests, machine, self._space)
+        await building.command(self._spaces[machine], "ip", "link", "delete", WAN)
+        share = self._spaces.values()
+        await building.command(self._spaces[router], "ip", "-batch", "-", text=cable, share=share)
+        await building.command(self._spaces[machine], "ip", "-batch", "-", text=batch.addresses(host))
 
     async def do_part(self, groups: list[list[str]]) -> None:
         await self._core.partition([[self._attachment(name) for name in group] for group in groups])
@@ -187,6 +226,11 @@ class Leader:
                 await asyncio.gather(*(job.process.wait() for job in left))
         for job in left:
             job.signal(signal.SIGKILL)
+
+
+def _close(files: list[int]) -> None:
+    for file in files:
+        os.close(file)
 
 
 def rules(machine: Machine) -> str:

@@ -146,9 +146,9 @@ class Lab:
         """Between two regions, in place of what the topology says: as `line` has it."""
         await self.ask("path", a=a, b=b, shape=shape)
 
-    async def move(self, machine: str, region: str) -> None:
-        """Its site, with its addresses."""
-        await self.ask("move", machine=machine, region=region)
+    async def move(self, machine: str, place: str) -> None:
+        """To a region: its site, with its addresses. To a site: the machine alone, which gets an address there."""
+        await self.ask("move", machine=machine, place=place)
 
     async def part(self, *groups: Sequence[str]) -> None:
         """No packet between two groups of machines; who is in none is reached by all. Without groups: as before."""
@@ -166,6 +166,10 @@ class Lab:
         """To every command that runs there."""
         for job in [job for job in self._jobs.values() if job.machine == machine]:
             await job.signal(number)
+
+    async def restart(self, machine: str) -> None:
+        """Kills what runs there and starts the same again; for who waits for it, it is the same command."""
+        await self.ask("restart", machine=machine)
 
     async def lateness(self) -> Lateness:
         """Of the delay core's packets, since the last time that it was asked for."""

@@ -30,6 +30,8 @@ async def perform(lab: Lab, fault: Fault) -> None:
         await lab.part(*fault.names)
     elif fault.action == "reset":
         await lab.reset(names[0])
+    elif fault.action == "restart":
+        await lab.restart(names[0])
     else:
         await lab.signal(names[0], SIGNALS[fault.action])
 
