@@ -13,6 +13,7 @@ from fuzzing.targets import messages as message_targets
 from comity.cli import answers, screen
 from comity.core import candidates, codec, frames, identity, invitation, messages, preface, record, roster
 from comity.core.encoding import Fields
+from comity.lab import names, pcap, stun
 from comity.links import control, link
 from comity.mpyc_bridge import agreed, arrays, exchange
 from comity.mpyc_bridge import control as process_control
@@ -40,6 +41,14 @@ async def half_a_line(self: answers.Answers) -> str | None:
 
 
 FAULTS: list[tuple[str, Any, str, Any]] = [
+    (
+        "a_stun_message",
+        stun,
+        "_xor",
+        lambda packed, transaction: packed[::-1] if transaction[:1] == b"t" else packed[1:],
+    ),
+    ("a_question", names, "RESPONSE", 0),
+    ("a_packet", pcap, "SNAPLEN", 20),
     ("a_preface", preface, "authentic", lambda data, key: True),
     ("link_hello", frames.Hello, "pack", lambda self: self.transcript),
     ("some_frames", frames.FrameReader, "_continue", swallow),
