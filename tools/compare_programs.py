@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from comity.cli.screen import harmless
+from comity.core.display import harmless
 
 PROGRAMS = (
     "helloworld.py",

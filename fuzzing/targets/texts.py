@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from comity.cli.answers import MAX_ANSWER, Answers
-from comity.cli.screen import harmless
 from comity.core import candidates, frames, identity, invitation, record
 from comity.core.candidates import Offer
+from comity.core.display import harmless
 from comity.core.encoding import Malformed
 from comity.core.identity import INVISIBLE
 from comity.core.invitation import Invitation
@@ -140,7 +140,7 @@ def a_name(data: bytes) -> None:
 
 @target(_names, size=128, fresh=750)
 def a_line(data: bytes) -> None:
-    """cli.screen.harmless, core.frames.pack_goodbye: any text on a terminal, any text to a peer"""
+    """core.display.harmless, core.frames.pack_goodbye: any text on a terminal, any text to a peer"""
     said = text(data)
     limit = 1 + len(data) % 60
     shown = harmless(said, limit)

@@ -3,24 +3,20 @@ import io
 import json
 import os
 import pty
-import re
 import select
 import signal
 import subprocess
 import sys
 import termios
-import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from comity.cli import answers as answers_module
 from comity.cli.answers import MAX_ANSWER
-from comity.cli.screen import COLUMNS, harmless
+from comity.cli.screen import COLUMNS
 from comity.cli.talk import Talk
 from comity.core import invitation
 from comity.errors import ComityError, PeerError, UsageError
@@ -182,44 +178,6 @@ def test_nobody_who_reads_does_not_end_the_session() -> None:
         for _ in range(3):
             talk.line("Joined", "bob", event="joined")
         assert os.fstat(writing).st_rdev == Path(os.devnull).stat().st_rdev
-
-
-# Harmless
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("alice", "alice"),
-        ("Zoë Đặng 山田 עדה", "Zoë Đặng 山田 עדה"),
-        ("a\tb\r\n", "a\\tb\\r\\n"),
-        ("\x1b[31m\x9b1m\x7f", "\\x1b[31m\\x9b1m\\x7f"),
-        ("\u202eecila\u2066\u200f", "\\u202eecila\\u2066\\u200f"),
-        ("a\u200bb\ufeff\u00ad\U000e0041", "a\\u200bb\\ufeff\\xad\\U000e0041"),
-        ("a\u3164\u2800b", "a\\u3164\\u2800b"),
-        ("a\u00a0\u3000b", "a  b"),
-        ("\ud800\ue000\u0378", "\\ud800\\ue000\\u0378"),
-        ("e" + "\u0301" * 5, "e" + "\u0301" * 3 + "\\u0301" * 2),
-        ("\u0301a", "\\u0301a"),
-    ],
-)
-def test_what_does_more_than_show_a_letter_is_spelled_out(text: str, shown: str) -> None:
-    assert harmless(text) == shown
-
-
-@given(st.text(st.characters() | st.sampled_from("\x1b\n\u202e\u0301\u3164")), st.integers(1, 40))
-def test_whatever_comes_is_one_harmless_line_of_bounded_length(text: str, limit: int) -> None:
-    line = harmless(text, limit)
-    assert len(line) <= limit
-    assert not re.search(r"[\x00-\x1f\x7f-\x9f]", line)
-    assert all(unicodedata.category(c)[0] in "LMNPS" or c == " " for c in line)
-    assert harmless(line, limit) == line
-
-
-def test_a_long_text_is_cut_visibly_and_at_once() -> None:
-    assert harmless("x" * 10, 10) == "x" * 10
-    assert harmless("x" * 11, 10) == "x" * 9 + "…"
-    assert len(harmless("\x1b" * 10_000_000)) == 8192
 
 
 # Asking on a terminal

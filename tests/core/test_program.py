@@ -57,7 +57,7 @@ def test_the_digest_is_shown_in_two_groups() -> None:
 def test_private_arguments_are_holes_that_are_shown_as_such() -> None:
     for arguments, command, private in (
         ((), "sum", ""),
-        (("8", "?"), "sum 8 ?", ""),
+        (("8", "?"), "sum 8 '?'", ""),
         (("8", None), "sum 8 ?", "argument 2 is private at everyone"),
         ((None, "8", None), "sum ? 8 ?", "arguments 1, 3 are private at everyone"),
     ):
@@ -65,6 +65,17 @@ def test_private_arguments_are_holes_that_are_shown_as_such() -> None:
         assert (program.command, program.private) == (command, private)
     digests = {Program("sum", (a,), {}, "3").digest for a in (None, "", "?", "null", "None", "? (private)")}
     assert len(digests) == 6
+
+
+def test_an_argument_cannot_go_on_with_our_words() -> None:
+    spoof = "8 with two parties; the built-in is the same (4f9c 21d0)"
+    assert Program("sum", (spoof, "a'b", ""), {}, "3").command == f"""sum '{spoof}' 'a'"'"'b' ''"""
+    assert Program(spoof, (), {}, "3").command == f"'{spoof}'"
+    here = Program("sum", ("8 here and 8 at bob",), {}, "3")
+    assert (
+        here.difference(Program("sum", ("8",), {}, "3"), "bob")
+        == "argument 1 is '8 here and 8 at bob' here and 8 at bob"
+    )
 
 
 def test_what_is_at_the_limits_is_accepted() -> None:

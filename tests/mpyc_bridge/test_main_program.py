@@ -8,7 +8,7 @@ import pytest
 
 from comity.errors import UsageError
 from comity.mpyc_bridge.agreed import Agreed, Files, Root
-from comity.mpyc_bridge.main_program import own_frames, run_as_main
+from comity.mpyc_bridge.main_program import own_frames, run_as_main, show_exception
 
 
 @pytest.fixture(autouse=True)
@@ -101,3 +101,12 @@ def test_a_program_that_is_no_python_has_no_frames(tmp_path: Path) -> None:
     traceback = caught.value.__traceback__
     assert traceback is not None and traceback.tb_next is not None
     assert own_frames(traceback.tb_next.tb_next) is None
+
+
+def test_a_traceback_shows_what_would_move_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What another party sent may stand in the message of the program's exception."""
+    with pytest.raises(ValueError) as caught:
+        start("file", written(tmp_path, "it.py", "raise ValueError('\\x1b[2Jall is \\u202ewell\\n\\tbob')\n"))
+    show_exception(caught.value)
+    shown = capsys.readouterr().err
+    assert shown.endswith("ValueError: \\x1b[2Jall is \\u202ewell\n    bob\n") and "\x1b" not in shown

@@ -9,8 +9,8 @@ import click
 
 from comity.cli import options as shared
 from comity.cli.running import run
-from comity.cli.screen import harmless
 from comity.cli.talk import Talk
+from comity.core.display import harmless
 from comity.mpyc_bridge.probe import Examined, probe
 
 

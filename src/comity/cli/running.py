@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,20 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM, as shells have it."""
 
 
+class Log(logging.Handler):
+    """What libraries log, told as everything else is: a message may quote what others sent."""
+
+    def __init__(self, talk: Talk) -> None:
+        super().__init__(logging.WARNING)
+        self._talk = talk
+
+    def emit(self, record: logging.LogRecord) -> None:
+        exc = record.exc_info[1] if record.exc_info else None
+        text = record.getMessage() + ("" if exc is None else f": {exc!r}")
+        if record.levelno >= logging.ERROR or self._talk.verbose:
+            self._talk.line("Log", text, event="log", text=text)
+
+
 def run(command: str, talking: Talking, work: Callable[[Talk], Awaitable[int | None]]) -> NoReturn:
     """Ends the process with the exit code of design.md, section 9."""
     sys.exit(_run(command, talking, work))
@@ -28,6 +43,7 @@ def _run(command: str, talking: Talking, work: Callable[[Talk], Awaitable[int | 
     async def main() -> int:
         nonlocal talk
         talk = Talk(**vars(talking))
+        logging.getLogger().addHandler(Log(talk))
         task = asyncio.current_task()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):

@@ -11,14 +11,10 @@ import unicodedata
 from collections.abc import Mapping
 from typing import TextIO
 
-from comity.core.identity import INVISIBLE
+from comity.core.display import harmless
 
 COLUMNS = 11
 """Width of a label and the space after it."""
-MAX_LINE = 8192
-"""Characters of one line: twice the longest invitation."""
-MAX_MARKS = 3
-"""Combining marks on one letter: real scripts use up to three; a tower of them covers other lines."""
 NARROW = 16
 """Columns beside the label below which nothing is folded any more: the terminal does it as well."""
 TINTS = (36, 35, 33, 32, 34)
@@ -27,27 +23,6 @@ AS_IT_IS = "  "
 """What a line begins with that is copied or compared, and so never folded by us."""
 
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def harmless(text: str, limit: int = MAX_LINE) -> str:
-    """One line that shows `text` and does nothing else, of at most `limit` characters.
-
-    Control characters and line ends, marks that turn the direction of writing, invisible and unassigned characters
-    become visible as escapes such as \\x1b.
-    """
-    shown = []
-    marks = MAX_MARKS  # a mark at the very start would sit on our own text
-    for c in text[: limit + 1]:
-        kind = unicodedata.category(c)
-        marks = marks + 1 if kind[0] == "M" else 0
-        if kind == "Zs":
-            shown.append(" ")
-        elif kind[0] in "LMNPS" and c not in INVISIBLE and marks <= MAX_MARKS:
-            shown.append(c)
-        else:
-            shown.append(c.encode("unicode_escape").decode())
-    line = "".join(shown)
-    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def cells(text: str) -> int:

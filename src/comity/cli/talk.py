@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from typing import TextIO, TypeVar
 
 from comity.cli.answers import Answers, from_descriptor, from_terminal
-from comity.cli.screen import Screen, harmless
+from comity.cli.screen import Screen
+from comity.core.display import harmless
 from comity.core.words import WORDS, meant
 from comity.errors import ComityError, UsageError
 from comity.node.meeting import count

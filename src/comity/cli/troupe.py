@@ -12,9 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from comity.cli.screen import Screen, harmless
+from comity.cli.screen import Screen
 from comity.cli.stage import MAX_LINE, Stage
 from comity.cli.talk import Talk
+from comity.core.display import harmless
 from comity.core.program import Program, short
 from comity.core.record import PHASES, Record, parse
 from comity.errors import ComityError, UsageError, VerificationError

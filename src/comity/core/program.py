@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +32,9 @@ class Program:
 
     @property
     def command(self) -> str:
-        """Name and arguments as people read them."""
-        return " ".join((self.name, *("?" if argument is None else argument for argument in self.arguments)))
+        """Name and arguments as people read them, and as a shell does: quoted where they hold more than a word."""
+        arguments = ("?" if argument is None else shlex.quote(argument) for argument in self.arguments)
+        return " ".join((shlex.quote(self.name), *arguments))
 
     @property
     def private(self) -> str:
@@ -70,7 +72,7 @@ class Program:
     def difference(self, other: Program, whose: str) -> str:
         """What differs from another party's program, in one phrase; empty when nothing does."""
         if self.name != other.name:
-            return f"the program is {self.name} here and {other.name} at {whose}"
+            return f"the program is {shlex.quote(self.name)} here and {shlex.quote(other.name)} at {whose}"
         for i, (mine, theirs) in enumerate(zip(self.arguments, other.arguments, strict=False), 1):
             if mine != theirs:
                 return f"argument {i} is {_say(mine)} here and {_say(theirs)} at {whose}"
@@ -84,7 +86,7 @@ class Program:
 
 
 def _say(argument: Argument) -> str:
-    return "? (private)" if argument is None else argument
+    return "? (private)" if argument is None else shlex.quote(argument)
 
 
 def _show(value: str | None) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
+from comity.core.display import harmless_lines
 from comity.errors import UsageError
 from comity.mpyc_bridge.agreed import Agreed
 from comity.mpyc_bridge.imports import AgreedLoader
@@ -95,4 +96,4 @@ def show_exception(exc: BaseException) -> None:
         part.stack = traceback.StackSummary.from_list([f for f in part.stack if not f.filename.startswith(_OURS)])
         part = part.__cause__ or part.__context__
     with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, by the program or a reader
-        sys.stderr.write("".join(whole.format()))
+        sys.stderr.write(harmless_lines("".join(whole.format())))  # a message may quote what another party sent

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -177,7 +178,7 @@ class Party:
         theirs, private = opened.program, dict(self.options.private)
         if theirs.name not in builtin_names():
             raise UsageError(
-                f"{opened.name} runs {theirs.name}, which is not built in",
+                f"{opened.name} runs {shlex.quote(theirs.name)}, which is not built in",
                 hint="a program is never taken from a peer: name your own copy after the invitation",
             )
         for place in private:
