@@ -201,14 +201,16 @@ def test_a_scan_of_addresses_does_not_fill_the_memory() -> None:
 def test_single_packets_are_wanted_where_they_are_counted() -> None:
     world = World()
     world.net.path("north", "south", Shape(delay=0.1))
-    assert not world.net.cuts(world.a)
+    world.net.path("north", "elsewhere", Shape(loss=0.1))
+    assert world.net.counting() == set()
     world.net.path("north", "south", Shape(delay=0.1, loss=0.01))
-    assert world.net.cuts(world.a) and world.net.cuts(world.b) and not world.net.cuts(world.c)
+    assert world.net.counting() == {"north", "south"}
     world.net.path("north", "south", Shape(rate=1e6))
-    assert world.net.cuts(world.a)
-    world.net.path("north", "south", Shape())
+    assert world.net.counting() == {"north", "south"}
+    world.net.move("b", "elsewhere")
+    assert world.net.counting() == {"north", "elsewhere"}
     world.net.link("b", Shape(rate=1e6), up=True)
-    assert world.net.cuts(world.c)
+    assert world.net.counting() == {"north", "elsewhere", "west"}
 
 
 def test_what_makes_no_sense_is_refused() -> None:

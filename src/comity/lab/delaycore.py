@@ -159,9 +159,17 @@ class Core:
             for descriptor in descriptors:
                 os.close(descriptor)
             answer = {"error": str(exc)}
-        for attachment in self._by_descriptor.values():
-            superpackets(attachment.descriptor, not self._internet.cuts(attachment))
+        self._adjust()
         self._control.send(json.dumps({"serial": serial, **answer}).encode())
+
+    def _adjust(self) -> None:
+        """Where packets are counted, the kernel cuts superpackets before it hands them over."""
+        counting = self._internet.counting()
+        for attachment in self._by_descriptor.values():
+            whole = attachment.region not in counting
+            if whole != attachment.whole:
+                superpackets(attachment.descriptor, whole)
+                attachment.whole = whole
 
     def do_start(self) -> Answer:
         return {"realtime": self._realtime}

@@ -91,6 +91,7 @@ class Attachment:
     up: bool = True
 
     def __post_init__(self) -> None:
+        self.whole = True  # whether it hands over superpackets
         self.group: int | None = None
         self.held = 0
         self.flows: dict[bytes, Flow | str] = {}
@@ -180,12 +181,12 @@ class Internet:
             attachment.group = next((k for k, group in enumerate(groups) if attachment.name in group), None)
         self._forget()
 
-    def cuts(self, attachment: Attachment) -> bool:
-        """Whether what it sends must come as single packets: something that it may pass counts them."""
-        regions = {other.region for other in self.attachments.values()}
-        ways = [self._paths.get((attachment.region, region)) for region in regions]
-        lines = [other.shape for other in self.attachments.values()]
-        return any(way is not None and way.shape.cuts for way in ways) or any(shape.cuts for shape in lines)
+    def counting(self) -> set[str]:
+        """Regions whose packets must come one by one: something that they may pass counts them."""
+        there = {attachment.region for attachment in self.attachments.values()}
+        if any(attachment.shape.cuts for attachment in self.attachments.values()):
+            return there
+        return {a for (a, b), way in self._paths.items() if way.shape.cuts and {a, b} <= there}
 
     def send(self, attachment: Attachment, packet: bytes, now: float) -> Attachment | None:
         """Take a packet, header in front; if it is due at once, say to whom. Packets that are lost are counted."""
