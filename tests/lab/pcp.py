@@ -37,11 +37,16 @@ def read(data: bytes, nonce: bytes) -> Mapped:
     return Mapped(result, lifetime, str(address), port)
 
 
-def map_port(pid: int, client: str, server: str, protocol: int, port: int, lifetime: int = 300) -> Mapped:
-    """From a machine, of one of its own ports. Raises TimeoutError when nobody answers."""
+def ask(client: str, server: str, protocol: int, port: int, lifetime: int = 300) -> Mapped:
+    """Map a port of one's own. Raises TimeoutError when nobody answers."""
     nonce = os.urandom(12)
-    with inside(pid, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(0.5)
         sock.connect((server, 5351))
         sock.send(request(client, nonce, protocol, port, lifetime))
         return read(sock.recv(1100), nonce)
+
+
+def map_port(pid: int, client: str, server: str, protocol: int, port: int) -> Mapped:
+    """The same on the machine of a process."""
+    return inside(pid, lambda: ask(client, server, protocol, port))

@@ -6,7 +6,7 @@ import pytest
 
 from comity.core.addressing import Opening
 from comity.core.topology import BEHAVIOURS, Firewall, Nat
-from comity.lab.nat import ruleset
+from comity.lab.nat import forget, ruleset
 
 GOLDEN = Path(__file__).parent / "golden"
 FORWARDS = Opening(5000, "192.168.9.9", 5001), Opening(5001, "2a00:51:1::9", 5001)
@@ -38,3 +38,18 @@ def test_ports_in_sequence_are_listed() -> None:
     text = ruleset(Nat(ports="sequential"), Firewall(), publics=["51.0.0.1"])
     assert "0 : 20000, 1 : 20001, " in text and "1023 : 21023 }" in text
     assert "snat ip to 51.0.0.1:numgen inc mod 1024 map @sequence" in text
+
+
+def test_what_a_restart_forgets_is_all_that_is_remembered() -> None:
+    kind = Nat(BEHAVIOURS[1], BEHAVIOURS[1], pool=2)
+    assert forget(kind, 2, ["pcp"]).splitlines() == [
+        "flush map inet lab outward",
+        "flush map inet lab inward",
+        "flush set inet lab peers",
+        "flush set inet lab used0",
+        "flush set inet lab used1",
+        "flush chain inet lab miniupnpd",
+        "flush chain inet lab prerouting_miniupnpd",
+        "flush chain inet lab postrouting_miniupnpd",
+    ]
+    assert forget(Nat(BEHAVIOURS[2], ports="random"), 1) == ""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.lab.test_namespaces import TOPOLOGY, said, shell
 from comity.core.faults import parse
 from comity.core.topology import parse as read_topology
 from comity.errors import UsageError
+from comity.lab import miniupnpd
 from comity.lab.namespaces import lab, missing
 from comity.lab.script import Script
 
@@ -189,3 +191,19 @@ async def test_a_command_is_started_again_where_it_was(tmp_path: Path) -> None:
             assert output.read() == ""
         with pytest.raises(UsageError, match="nothing runs on meet"):
             await made.restart("meet")
+
+
+@pytest.mark.lab
+@pytest.mark.skipif(WHY is not None, reason=str(WHY))
+@pytest.mark.skipif(miniupnpd.missing() is not None, reason=str(miniupnpd.missing()))
+async def test_a_reset_router_forgets_mapped_ports_too() -> None:
+    text = TOPOLOGY.replace('nats = ["home"]', 'nats = ["home"]\nservices = ["pcp"]')
+    mapped = "nft list chain inet lab prerouting_miniupnpd | grep -c dnat || true"
+    script = "from tests.lab.pcp import ask; print(ask('192.168.0.10', '192.168.0.1', 17, 7000).port)"
+    async with lab(read_topology(text, "test")) as made:
+        for _ in range(2):  # the service is there again afterwards
+            code, port = await said(made, "ann", sys.executable, "-c", script)
+            assert (code, port) == (0, "7000\n")
+            assert await shell(made, "house-router", mapped) == "1\n"
+            await made.reset("ann")
+            assert await shell(made, "house-router", mapped) == "0\n"

@@ -92,11 +92,15 @@ async def connect(plan: Plan, spaces: dict[str, Spaces], core: DelayCore, rules:
     await _each(plan.machines, address)
 
 
-async def port_mapping(plan: Plan, spaces: dict[str, Spaces]) -> list[PortMapping]:
-    """The daemons of the routers that have such services; they end with the lab."""
+async def port_mapping(plan: Plan, spaces: dict[str, Spaces]) -> dict[str, PortMapping]:
+    """The daemons of the routers that have such services, by the routers' names; they end with the lab."""
     wanted = [machine for machine in plan.machines if machine.services]
-    starts = (PortMapping.start(m.name, m.services, RUN / m.name, spaces[m.name].enter) for m in wanted)
-    return list(await asyncio.gather(*starts))
+    started = await asyncio.gather(*(start_mapping(machine, spaces[machine.name]) for machine in wanted))
+    return {machine.name: daemon for machine, daemon in zip(wanted, started, strict=True)}
+
+
+async def start_mapping(router: Machine, spaces: Spaces) -> PortMapping:
+    return await PortMapping.start(router.name, router.services, RUN / router.name, spaces.enter)
 
 
 async def distances(topology: Topology, core: DelayCore) -> None:

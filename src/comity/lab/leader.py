@@ -208,10 +208,15 @@ class Leader:
             raise UsageError(f"{machine} has no router")
         for name in routers(self._topology.site(site)):
             router = self._plan.machine(name)
-            conntrack.flush(self._space(name))
+            daemon = self._mappings.pop(name, None)
+            if daemon is not None:
+                await daemon.end()
             if router.nat is not None:
-                text = forget(router.nat, len(router.publics))
+                text = forget(router.nat, len(router.publics), router.services)
                 await building.command(self._spaces[name], "nft", "-f", "-", text=text)
+            conntrack.flush(self._space(name))
+            if daemon is not None:
+                self._mappings[name] = await building.start_mapping(router, self._spaces[name])
 
     async def do_lateness(self) -> dict[str, Any]:
         return vars(await self._core.lateness())

@@ -73,9 +73,12 @@ def ruleset(
     return "\n".join((f"table inet {TABLE} {{", *rules.all(), "}", ""))
 
 
-def forget(nat: Nat, pool: int) -> str:
+def forget(nat: Nat, pool: int, services: Sequence[str] = ()) -> str:
     """For `nft -f`: what a NAT that restarts has forgotten; conntrack's table is emptied besides."""
-    return "".join(f"flush {kind} inet {TABLE} {name}\n" for kind, name, _ in _memory(nat, pool))
+    lost = [f"{kind} inet {TABLE} {name}" for kind, name, _ in _memory(nat, pool)]
+    if services:
+        lost += [f"chain inet {TABLE} {name}" for name in UPNP_CHAINS]
+    return "".join(f"flush {what}\n" for what in lost)
 
 
 def _memory(nat: Nat, pool: int) -> Iterator[tuple[str, str, str]]:
