@@ -134,3 +134,10 @@ def test_completion_is_a_script_that_the_shell_takes(shell: str) -> None:
 def test_commands_options_and_programs_are_completed(line: str, offered: list[str]) -> None:
     done = comity(_COMITY_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=str(len(line.split()) - 1))
     assert done.stdout.split() == offered
+
+
+def test_mpycs_log_says_nothing_about_a_loop_that_we_bring(tmp_path: Path) -> None:
+    folders = {f"XDG_{kind}_HOME": str(tmp_path) for kind in ("DATA", "CONFIG", "STATE")}
+    done = comity("host", "-v", "-n", "1", "sum", "2", **folders)
+    assert (done.returncode, done.stdout) == (0, "sum 3\n")
+    assert "Start MPyC" in done.stderr and "uvloop" not in done.stderr
