@@ -63,6 +63,10 @@ class DelayCore:
     def pid(self) -> int:
         return self._process.pid
 
+    async def ended(self) -> None:
+        """Returns when it is gone, by `end` or against everybody's wish."""
+        await self._process.wait()
+
     async def end(self) -> None:
         """Every packet under way is lost, every device gone."""
         self._sock.close()

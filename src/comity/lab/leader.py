@@ -81,9 +81,15 @@ class Leader:
             raise UnreachableError("the lab is not as its topology says", hint=hints)
         await self._wire.send({"realtime": self._core.realtime, "findings": [vars(finding) for finding in findings]})
         async with asyncio.TaskGroup() as self._tasks:  # a bug in one of them ends the lab, loudly
+            guard = self._tasks.create_task(self._guard())
             while (got := await self._wire.receive()) is not None:
                 self._tasks.create_task(self._answer(*got))
             await self._end_jobs()
+            guard.cancel()
+
+    async def _guard(self) -> None:
+        await self._core.ended()
+        raise ComityError("the delay core has ended, and with it the lab's network")
 
     def _space(self, name: str) -> str:
         return f"/proc/self/fd/{self._spaces[name].net}"

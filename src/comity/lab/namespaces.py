@@ -177,9 +177,12 @@ class Lab:
 
     async def listen(self) -> None:
         """Until the leader has gone."""
+        over: ComityError = _over()
         while (got := await self._wire.receive()) is not None:
             message, _ = got
-            if "ended" in message:
+            if "serial" not in message and "error" in message:  # its last words
+                over = raised(message)
+            elif "ended" in message:
                 self._jobs.pop(message["ended"]).ended.set_result(message["code"])
             elif (asked := self._asked.get(message["serial"])) is not None and not asked.done():
                 if "error" in message:
@@ -188,7 +191,7 @@ class Lab:
                     asked.set_result(message["answer"])
         for future in (*self._asked.values(), *(job.ended for job in self._jobs.values())):
             if not future.done():
-                future.set_exception(_over())
+                future.set_exception(over)
                 future.exception()  # nobody may be waiting for it
 
 
