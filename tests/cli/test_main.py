@@ -64,7 +64,7 @@ def test_help_shows_no_option_that_does_nothing_and_no_range_in_symbols() -> Non
         shown = command.get_help(click.Context(command, info_name=name))
         assert "<=" not in shown and ">=" not in shown and "60.0" not in shown
         asks = {"host", "join", "demo"}
-        assert ("--answers" in shown) == ("--verbose" in shown) == (name in asks), name
+        assert ("--answers" in shown) == ("--no-input" in shown) == (name in asks), name
 
 
 def remarked(command: str, program: Path | str, *arguments: str) -> str:

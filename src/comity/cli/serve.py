@@ -69,7 +69,7 @@ def _limit(name: str, of: str, default: int) -> Callable[[shared.Command], share
     )
 
 
-@click.command()
+@click.command(short_help="Run a rendezvous, where parties meet.")
 @click.option(
     "--listen",
     multiple=True,
