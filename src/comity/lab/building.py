@@ -76,20 +76,23 @@ async def connect(plan: Plan, spaces: dict[str, Spaces], core: DelayCore, rules:
     def space(name: str) -> str:
         return f"/proc/self/fd/{spaces[name].net}"
 
-    async def lay(machine: Machine) -> None:
-        await command(
-            spaces[machine.name], "ip", "-batch", "-", text=batch.links(machine, space), share=spaces.values()
-        )
+    async def build(machine: Machine) -> None:
         if machine.region:
             await core.attach(machine.name, machine.region, machine.networks, open_tun(space(machine.name)))
-
-    async def address(machine: Machine) -> None:
-        await command(spaces[machine.name], "ip", "-batch", "-", text=batch.addresses(machine))
+        inside = [spaces[name] for name in _members(machine)]
+        words = batch.links(machine, space) + batch.addresses(machine)
+        await command(spaces[machine.name], "ip", "-batch", "-", text=words, share=inside)
         if machine.kind == "router":
             await command(spaces[machine.name], "nft", "-f", "-", text=rules(machine))
 
-    await _each(plan.machines, lay)
-    await _each(plan.machines, address)
+    layer = [machine for machine in plan.machines if machine.region]
+    while layer:  # who is behind a router has its cable from it
+        await _each(layer, build)
+        layer = [plan.machine(name) for machine in layer for name in _members(machine)]
+
+
+def _members(machine: Machine) -> tuple[str, ...]:
+    return machine.lan.members if machine.lan else ()
 
 
 async def port_mapping(plan: Plan, spaces: dict[str, Spaces]) -> dict[str, PortMapping]:

@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import os
 import pickle
+import resource
 import signal
 import socket
 import sys
@@ -282,6 +283,8 @@ def _first(group: BaseExceptionGroup[ComityError]) -> ComityError:
 
 def main() -> None:
     """As process 1. The lab is over when its leader is."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each machine is three open files, and a resolver's
     leader = os.fork()
     if not leader:
         os._exit(_run(lambda: _lead(int(sys.argv[1]))))

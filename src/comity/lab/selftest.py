@@ -26,7 +26,7 @@ ECHO_BITS = 2 * 8 * 48
 """Of a request and its reply, where a path has a rate."""
 KINDS = {4: "nat", 6: "ipv6"}
 """What is between a host and the internet, by family: for IPv6 a firewall at most."""
-SIDE_BY_SIDE = 25
+SIDE_BY_SIDE = 50
 """NATs under test: their tests wait most of the time."""
 
 
