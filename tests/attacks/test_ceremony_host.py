@@ -199,6 +199,17 @@ def test_different_rosters_for_bob_and_carol_give_different_words() -> None:
         ends(party, STOP, "the words did not match")
 
 
+def test_what_the_true_people_say_is_not_what_the_puppets_own_words_are() -> None:
+    """Bob and carol compare nothing, and type what they hear: each other's own word is another one in their rooms."""
+    one, bob, two, carol = two_rooms()
+    one.run()
+    two.run()
+    assert bob.compare and carol.compare
+    carols = bob.compare.theirs[bob.compare.people.index("carol")]
+    bobs = carol.compare.theirs[carol.compare.people.index("bob")]
+    assert carols != carol.compare.own and bobs != bob.compare.own
+
+
 def test_bobs_no_reaches_carol_only_by_phone() -> None:
     """Mallory keeps his LEAVE from her room: but while carol does not say yes, nothing happens there."""
     one, bob, two, carol = two_rooms()

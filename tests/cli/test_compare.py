@@ -251,3 +251,13 @@ async def test_a_terminal_that_cannot_move_repeats_the_question(person: Watcher)
     assert person.text == f"{BLOCK}           {BOB}\nConfirmed  bob\n           {BOB}" and b"\x1b" not in person.raw
     answer.cancel()
     await asyncio.gather(answer, return_exceptions=True)
+
+
+async def test_after_control_c_the_next_line_stands_by_itself(person: Watcher) -> None:
+    talk = person.talk()
+    person.types("\x03")
+    await person.sees("^C")
+    talk.key_pressed()
+    talk.line("Stopped", "interrupted", event="interrupted")
+    await person.sees("interrupted")
+    assert person.text == "^C\nStopped    interrupted"

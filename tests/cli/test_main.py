@@ -46,7 +46,7 @@ def test_the_bare_command_is_a_question_which_help_answers() -> None:
             ("join", "--give-up", "x"),
             ["invalid value for '--give-up': 'x' is no number from 1 to 86400", "comity join --help"],
         ),
-        (("host",), ["missing argument 'PROGRAM'", "comity host --help"]),
+        (("host",), ["missing argument 'PROGRAM'", "for example: comity host secretsanta 8", "comity host --help"]),
     ],
 )
 def test_mistakes_are_said_as_all_other_errors_are(typed: tuple[str, ...], said: list[str]) -> None:

@@ -58,7 +58,11 @@ def main() -> None:
     except click.ClickException as exc:
         from comity.cli.talk import Talk
 
-        said = _our_way(exc.format_message(), f"{_command(exc)} --help")
+        command = _command(exc)
+        lacks = isinstance(exc, click.MissingParameter) and exc.param is not None and exc.param.name == "program"
+        said = _our_way(
+            exc.format_message(), *([f"for example: {command} secretsanta 8"] if lacks else []), f"{command} --help"
+        )
         Talk(as_json="--json" in sys.argv).error(said)
         sys.exit(said.exit_code)
 
@@ -71,10 +75,10 @@ def _command(exc: click.ClickException) -> str:
     return f"comity {sys.argv[1]}" if sys.argv[1:] and sys.argv[1] in NAMES else "comity"
 
 
-def _our_way(text: str, hint: str) -> UsageError:
+def _our_way(text: str, *hints: str) -> UsageError:
     """Click's words as one of our errors: lower case, no full stop, a second sentence as a hint."""
     first, *more = (_lower(part.strip(" .")) for part in text.replace("\n", " ").split(". "))
-    return UsageError(first, hint=(*more, hint))
+    return UsageError(first, hint=(*more, *hints))
 
 
 def _lower(text: str) -> str:
