@@ -125,7 +125,7 @@ def test_mallory_takes_a_name_that_nobody_may_have(name: str) -> None:
     [
         (other(name="sum"), "the program is secretsanta here and sum at mallory"),
         (other(arguments=("9",)), "argument 1 is 8 here and 9 at mallory"),
-        (other(arguments=()), "1 arguments here and 0 at mallory"),
+        (other(arguments=()), "1 argument here and 0 at mallory"),
         (other(parts={**SANTA.parts, "mpyc": "0.10"}), "mpyc is 0.11 here and 0.10 at mallory"),
         (other(parts={**SANTA.parts, "option threshold": "0"}), "option threshold is 1 here and 0 at mallory"),
         (other(parts={**SANTA.parts, "option no_prss": "1"}), "option no_prss is absent here and 1 at mallory"),

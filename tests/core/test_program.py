@@ -9,6 +9,7 @@ from comity.core.limits import MAX_ARGUMENT, MAX_ARGUMENTS, MAX_PART, MAX_PARTS
 from comity.core.program import Program
 
 A = Program("sum", ("8",), {"mpyc": "0.11", "file sum.py": "00ff"}, "3.11.7")
+DIGEST = "2629ea941af836226e6e13bfd8daeb8ddab83c2d603f26ea260b60b9befac2d9"
 LABELS = st.text(max_size=5) | st.sampled_from(["absent", "mpyc"])
 PROGRAMS = st.builds(
     Program,
@@ -25,18 +26,28 @@ PROGRAMS = st.builds(
         (Program("sort", ("8",), A.parts, "3"), "the program is sum here and sort at bob"),
         (Program("sum", ("9",), A.parts, "3"), "argument 1 is 8 here and 9 at bob"),
         (Program("sum", (None,), A.parts, "3"), "argument 1 is 8 here and ? (private) at bob"),
-        (Program("sum", (), A.parts, "3"), "1 arguments here and 0 at bob"),
-        (Program("sum", ("8", "9"), A.parts, "3"), "1 arguments here and 2 at bob"),
+        (Program("sum", (), A.parts, "3"), "1 argument here and 0 at bob"),
+        (Program("sum", ("8", "9"), A.parts, "3"), "1 argument here and 2 at bob"),
         (Program("sum", ("8",), {**A.parts, "mpyc": "0.10"}, "3"), "mpyc is 0.11 here and 0.10 at bob"),
         (Program("sum", ("8",), {"mpyc": "0.11"}, "3"), "file sum.py is 00ff here and absent at bob"),
         (Program("sum", ("8",), {**A.parts, "numpy": "2"}, "3"), "numpy is absent here and 2 at bob"),
         (Program("sum", ("8",), {**A.parts, "numpy": "absent"}, "3"), "numpy is absent here and absent at bob"),
         (Program("sum", ("8",), A.parts, "3.13.0"), ""),
+        (
+            Program("sum", ("8",), {**A.parts, "file sum.py": DIGEST}, "3"),
+            "file sum.py is 00ff here and 2629 ea94 at bob",
+        ),
     ],
 )
 def test_a_difference_is_named(other: Program, phrase: str) -> None:
     assert A.difference(other, "bob") == phrase
     assert (A.digest == other.digest) == (phrase == "")
+
+
+def test_digests_are_shown_in_short_unless_they_look_alike() -> None:
+    one, other = (Program("sum", (), {"file sum.py": DIGEST[:8] + c * 56}, "3") for c in "0f")
+    here, there = one.parts["file sum.py"], other.parts["file sum.py"]
+    assert one.difference(other, "bob") == f"file sum.py is {here} here and {there} at bob"
 
 
 @given(PROGRAMS, PROGRAMS)

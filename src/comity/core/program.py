@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import Any
 
 from comity.core.encoding import Fields, Malformed, digest, encode
 from comity.core.limits import MAX_ARGUMENT, MAX_ARGUMENTS, MAX_PART, MAX_PARTS
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 Argument = str | None
 """None: a private argument, a hole that each party fills for itself. No public argument can be taken for it."""
@@ -77,11 +80,15 @@ class Program:
             if mine != theirs:
                 return f"argument {i} is {_say(mine)} here and {_say(theirs)} at {whose}"
         if len(self.arguments) != len(other.arguments):
-            return f"{len(self.arguments)} arguments here and {len(other.arguments)} at {whose}"
+            number = len(self.arguments)
+            return f"{number} argument{'' if number == 1 else 's'} here and {len(other.arguments)} at {whose}"
         for label in sorted({*self.parts, *other.parts}):
             ours, others = self.parts.get(label), other.parts.get(label)
             if ours != others:
-                return f"{label} is {_show(ours)} here and {_show(others)} at {whose}"
+                here, there = _show(ours), _show(others)
+                if here == there and ours and others:  # digests that look alike are shown whole
+                    here, there = ours, others
+                return f"{label} is {here} here and {there} at {whose}"
         return ""
 
 
@@ -90,7 +97,9 @@ def _say(argument: Argument) -> str:
 
 
 def _show(value: str | None) -> str:
-    return "absent" if value is None else value
+    if value is None:
+        return "absent"
+    return short(value) if _DIGEST.fullmatch(value) else value
 
 
 def short(digest: str) -> str:
