@@ -3,14 +3,28 @@
 from collections.abc import Iterable
 
 import pytest
-from tests.attacks.story import CHEAT, PEER, STOP, ends, goes_on, hello_with, signed_by_another, waits, with_mallory
+from tests.attacks.story import (
+    CHEAT,
+    PEER,
+    STOP,
+    ends,
+    goes_on,
+    hello_with,
+    hosted_by_mallory,
+    signed_by_another,
+    waits,
+    with_mallory,
+)
 from tests.core.log import SANTA, Room, other, remake, secrets_of
 
 from comity.core import messages
 from comity.core.ceremony import State
-from comity.core.limits import MAX_ENVELOPES
+from comity.core.commands import Refused
+from comity.core.encoding import decode
+from comity.core.limits import MAX_ENVELOPES, MAX_HELLO
 from comity.core.messages import Envelope
 from comity.core.program import Program
+from comity.errors import PeerError
 
 
 def test_mallory_reveals_early() -> None:
@@ -102,12 +116,38 @@ def test_mallory_repeats_bobs_hello() -> None:
 
 @pytest.mark.parametrize("name", ["Bob", "b0b", "B.o.b", "bób", "ｂｏｂ", "вов", "ΒΟΒ"])
 def test_mallory_takes_a_name_like_bobs(name: str) -> None:
+    """She gets no seat, whoever asks; nobody else is disturbed, and who is meant to come still can."""
     room, alice, mallory, bob = with_mallory(hello=lambda _: [])
     room.run()
     room.post(hello_with(mallory.secrets, mallory.said("hello"), name=name))
-    goes_on(room)
+    room.run()
     for party in (alice, bob):
-        ends(party, STOP, f"two parties have names that look alike: bob and {name}", "another --name")
+        waits(party, State.GATHERING)
+        assert Refused(name, "bob") in party.told
+    carol = room.join("carol")
+    room.run()
+    assert alice.compare and alice.compare.people == ("bob", "carol")
+    waits(carol, State.COMPARING, "alice", "bob", "carol")
+
+
+def test_mallory_seats_a_name_like_bobs_as_the_host() -> None:
+    """What was passed over cannot come back by the roster."""
+
+    def roster(envelope: Envelope) -> Iterable[bytes]:
+        puppet = hello_with(secrets_of("puppet"), bob.said("hello"), name="b0b")
+        inner = [hello for hello in envelope.body["hellos"] if hello["body"]["name"] != "bob"]
+        inner.append(decode(puppet, MAX_HELLO))
+        return [remake(mallory.secrets, envelope, hellos=inner)]
+
+    room, mallory, alice, bob = hosted_by_mallory(roster=roster)
+    for party in (mallory, bob):
+        party.read()
+        room.flush(party)
+    room.post(hello_with(secrets_of("puppet"), bob.said("hello"), name="b0b"))
+    goes_on(room)
+    assert Refused("b0b", "bob") in alice.told
+    ends(alice, STOP, "the roster holds a HELLO that b0b did not say here")
+    ends(bob, PEER, "the session is full: it began without you")
 
 
 @pytest.mark.parametrize("name", ["bоb", "al\u0456ce", "bob\u202e", "bob\n", "", " bob", "b" * 33, "\x1b[2J"])
@@ -251,13 +291,17 @@ def test_mallory_says_that_bob_left() -> None:
 
 
 def test_mallory_joins_once_more_when_the_roster_stands() -> None:
+    """A HELLO that is too late is passed over: it can change nothing, and may be an innocent friend's."""
     room, alice, mallory, bob = with_mallory()
     room.run()
     puppet = secrets_of("puppet")
     room.post(hello_with(puppet, mallory.said("hello"), name="puppet"))
-    room.run()
+    room.post(hello_with(puppet, mallory.said("hello"), name="puppet the second"))
+    goes_on(room)
     for party in (alice, bob):
-        ends(party, STOP, "somebody tried to join after the roster was frozen")
+        assert party.session and [m.name for m in party.session.members] == ["alice", "mallory", "bob"]
+    with pytest.raises(PeerError, match="mallory sent HELLO twice"):
+        alice.ceremony.receive(hello_with(mallory.secrets, mallory.said("hello"), name="mallory the second"))
 
 
 @pytest.mark.parametrize("kind", ["reveal", "agree", "confirm"])

@@ -22,14 +22,14 @@ from textwrap import dedent
 
 from comity.core import messages
 from comity.core.ceremony import Ceremony, State
-from comity.core.commands import Command, Compare, Confirmed, Finished, Frozen, Joined, Left, Opened, Post
+from comity.core.commands import Command, Compare, Confirmed, Finished, Frozen, Joined, Left, Opened, Post, Refused
 from comity.core.encoding import digest
 from comity.core.identity import Secrets, fingerprint, public_key
 from comity.core.manifest import Session
 from comity.core.messages import Envelope, Open
 from comity.core.program import Program
 from comity.core.sealing import room_key, seal, unseal
-from comity.errors import ComityError, ProgramDiffers, UnreachableError, WordsDiffer
+from comity.errors import ComityError, ProgramDiffers, UnreachableError, UsageError, WordsDiffer
 from comity.links.certificate import make_certificate
 
 SANTA = Program("secretsanta", ("8",), {"file gift.py": "77ab", "mpyc": "0.11", "option threshold": "1"}, "3.11.7")
@@ -140,7 +140,7 @@ class Party:
 
     def fail(self, exc: ComityError) -> None:
         self.error = exc
-        reasons = {WordsDiffer: "words", ProgramDiffers: "program", UnreachableError: "error"}
+        reasons = {WordsDiffer: "words", ProgramDiffers: "program", UnreachableError: "path", UsageError: "error"}
         self.leave(reasons.get(type(exc), "protocol"))
 
     def leave(self, reason: str) -> None:
@@ -281,6 +281,8 @@ def show(command: Command) -> str:
             return f"{name} joined"
         case Left(name, reason):
             return f"{name} left: {reason}"
+        case Refused(name, holder):
+            return f"{name} refused for {holder}"
         case Frozen(number, names, _):
             return f"I am {number} of {' '.join(names)}"
         case Compare(people=people, ask=ask):

@@ -118,9 +118,12 @@ def test_a_roster_with_another_program_is_refused() -> None:
 def test_a_roster_without_a_common_transport_is_refused() -> None:
     hellos = (*HELLOS[:2], hello("carol", transports=("webrtc",)))
     check_transport(OPENING, HELLOS)
-    with pytest.raises(UnreachableError, match="no transport is usable at every party") as caught:
+    with pytest.raises(UnreachableError, match="there is no transport that all have") as caught:
         check(roster(hellos), {h.member.identity: h for h in hellos})
-    assert caught.value.hints == ("alice: direct, relay; bob: direct, relay; carol: webrtc",)
+    assert caught.value.hints == (
+        "alice by direct or relay; bob by direct or relay; carol by webrtc",
+        "start again, everyone with the same --transport",
+    )
 
 
 @pytest.mark.parametrize(

@@ -253,6 +253,8 @@ class Ceremony:
         if message.type == "leave":
             self._take_leave(message)
             return
+        if message.type == "hello" and self._members and message.sender not in [m.sender for m in self._members]:
+            return
         if (message.type, message.sender) in self._said:
             raise Malformed(f"a second {message.type}")
         if message.type not in TAKES[self.state]:
@@ -285,6 +287,11 @@ class Ceremony:
         body, host = message.body, self.opening.body
         if body["open"] != self.opening.hash:
             raise Unverified("a HELLO to another opening")
+        if len(self._hellos) < host["m"] and self._taken(message):
+            if message.sender == self.me:
+                raise Fault("the name is taken", 2, "error")
+            self._said.discard(("hello", message.sender))
+            return
         if program_digest(body["program"]) != program_digest(host["program"]):
             raise Unverified("a party runs another program", told="program")
         if message.sender == host["from"] and any(body[key] != host[key] for key in ("name", "verify", "session_key")):
@@ -292,8 +299,13 @@ class Ceremony:
         if len(self._hellos) < host["m"]:
             _distinct([*self._hellos.values(), message])
         self._hellos[message.sender] = message
-        if self.hosting and len(self._hellos) >= host["m"] and self._posted is None:
-            chosen = list(self._hellos.values())[: host["m"]]
+        others = [hello for hello in self._hellos.values() if hello.sender != host["from"]][: host["m"] - 1]
+        if host["from"] not in self._hellos or len(others) < host["m"] - 1:
+            return
+        chosen = [hello for hello in self._hellos.values() if hello.sender == host["from"] or hello in others]
+        if self.me in [hello.sender for hello in chosen]:
+            self._manifest(chosen)
+        if self.hosting and self._posted is None:
             self._posted = [hello.sender for hello in chosen]
             self._say(
                 "roster",
@@ -301,6 +313,13 @@ class Ceremony:
                 hellos=[decode(hello.text) for hello in chosen],
                 manifest=self._manifest(chosen),
             )
+
+    def _taken(self, message: Envelope) -> bool:
+        assert self.opening is not None
+        names = {self.opening.sender: self.opening.body["name"]}
+        names |= {sender: hello.body["name"] for sender, hello in self._hellos.items()}
+        mine = fold(message.body["name"])
+        return any(fold(name) == mine for sender, name in names.items() if sender != message.sender)
 
     def _take_roster(self, message: Envelope) -> None:
         assert self.opening is not None
@@ -330,7 +349,7 @@ class Ceremony:
         host = self.opening.body
         common = [name for name in host["transports"] if all(name in hello.body["transports"] for hello in members)]
         if not common:
-            raise Fault("no common transport", 5, "error")
+            raise Fault("no common transport", 5, "path")
         keys = ("name", "session_key", "exchange_key", "certificate", "verify")
         return {
             "members": [

@@ -81,3 +81,17 @@ async def test_a_record_that_cannot_be_written_is_said_before_anybody_is_invited
         host = await s.start("alice", "host", "--record", str(where), "sum", "4")
         assert await host.end() == 2 and not host.all("program")
         assert host.error["message"] == f"the record cannot be written to {where}: no such file or directory"
+
+
+async def test_without_a_common_transport_each_party_says_who_has_what(tmp_path: Path) -> None:
+    async with stage(tmp_path) as s:
+        both = ("--transport", "direct", "--transport", "unix")
+        host = await s.start("alice", "host", *both, "sum", "4")
+        link = (await host.event("invite"))["link"]
+        await s.start("bob", "join", "--transport", "direct", link)
+        await host.event("joined")
+        await s.start("carol", "join", "--transport", "unix", link)
+        assert await s.ends() == [5, 5, 5]
+        for party in s.parties:
+            assert party.error["message"] == "there is no transport that all have"
+            assert party.error["hints"][0] == "alice by direct or unix; bob by direct; carol by unix"

@@ -4,7 +4,7 @@ Everybody reads one log (the room's mailbox), so everybody sees the same message
 them. That makes the rules short:
 
 1. One message of each type from each sender. A second one ends the ceremony, whatever it says; only who left before the
-   roster may come back.
+   roster, or was refused for its name, may come again.
 2. A message counts only where the table below has it. Because each is a reply to what stands before it in the log, an
    honest party's never comes early; one that does shows a cheat, of a party or of the rendezvous.
 3. Nobody reveals its nonce before the roster is frozen. Commitments stand in the HELLOs and the roster in front of all
@@ -13,6 +13,9 @@ them. That makes the rules short:
 5. Words are shown only after everyone signed the same transcript T; no channel is dialled before everyone confirmed.
 6. Nothing is taken from the host's word: each party derives the manifest from OPEN and the HELLOs by itself.
 7. Nothing of another session counts: OPEN holds a fresh key of the host, HELLO, ROSTER and LEAVE the hash of OPEN.
+8. Two HELLOs are passed over, as if they did not stand in the log: one whose name people could take for that of
+   somebody who stands before it, and one of somebody who is not in the frozen roster. They are mistakes of innocent
+   people, and what does not count can change neither the roster nor T. See docs/adr/0011.
 
     OPEN     host  what is to run, with how many, and what the host demands
     HELLO    each  keys, name, what I run, and a commitment to a nonce
@@ -35,16 +38,25 @@ import enum
 from dataclasses import replace
 
 from comity.core import messages
-from comity.core.commands import Command, Compare, Confirmed, Finished, Frozen, Joined, Left, Opened, Post
+from comity.core.commands import Command, Compare, Confirmed, Finished, Frozen, Joined, Left, Opened, Post, Refused
 from comity.core.encoding import Malformed, digest
-from comity.core.identity import Secrets, derive, fingerprint, public_key
+from comity.core.identity import Secrets, derive, fingerprint, fold, public_key
 from comity.core.limits import MAX_ENVELOPES
 from comity.core.manifest import Session
 from comity.core.messages import Envelope, Hello, Open
 from comity.core.program import Program
-from comity.core.roster import CHEAT, Opening, check_distinct, check_host, check_program, check_roster, check_transport
+from comity.core.roster import (
+    CHEAT,
+    Opening,
+    check_distinct,
+    check_host,
+    check_offer,
+    check_program,
+    check_roster,
+    check_transport,
+)
 from comity.core.words import check_words, own_word
-from comity.errors import PeerError, ProgramDiffers, VerificationError, WordsDiffer
+from comity.errors import PeerError, ProgramDiffers, UsageError, VerificationError, WordsDiffer
 
 
 class State(enum.Enum):
@@ -79,6 +91,9 @@ _REASONS = {
     "error": "an error there",
     "path": "no path to another party",
 }
+
+
+_SHOWN_THERE = {"error": "the terminal there shows which", "path": "the terminal there shows what was tried"}
 
 
 class Ended(PeerError):
@@ -131,7 +146,10 @@ class Ceremony:
         return [Post(opening.raw)]
 
     def choose(self, program: Program, name: str = "") -> list[Command]:
-        """A joiner says what it runs, perhaps under another name. A difference is an error once all could see it."""
+        """A joiner says what it runs, perhaps under another name. A difference is an error once all could see it.
+
+        Raises UsageError for a name that is taken here.
+        """
         after = self._after("choose")
         host = self._mine is None and self._opening.envelope.sender == self._me
         if (
@@ -140,10 +158,13 @@ class Ceremony:
             raise VerificationError(
                 "your identity is in this room already", hint="end the other comity, or wait until it has left"
             )
+        mine = name or self._name
+        if holder := self._holder(mine, self._me):
+            raise _taken(mine, holder)
         hello = messages.make_hello(
             self._secrets,
             open_digest=self._opens,
-            name=name or self._name,
+            name=mine,
             program=program,
             transports=self._transports,
             verify=self._verify,
@@ -163,6 +184,8 @@ class Ceremony:
             envelope = messages.parse(raw)
             if envelope.type == "leave":
                 return self._leave(envelope)
+            if envelope.type == "hello" and self._roster and not self._is_member(envelope.sender):
+                return []  # too late, as its sender finds out too: rule 8
             if (envelope.type, envelope.sender) in self._seen:
                 if envelope.sender == self._me:
                     raise self._usurped(envelope)
@@ -226,6 +249,7 @@ class Ceremony:
             if changed:
                 raise VerificationError("the rendezvous changed what you opened", hint=CHEAT)
             return self.choose(self._mine.program)
+        check_offer(opened, self._transports)
         return [Opened(opened)]
 
     def _on_hello(self, envelope: Envelope) -> list[Command]:
@@ -236,6 +260,11 @@ class Ceremony:
             raise VerificationError(f"{name} answers another opening than this one", hint=CHEAT)
         if envelope.sender == opening.envelope.sender:
             check_host(opening, hello)
+        if holder := self._holder(name, envelope.sender):
+            if own:
+                raise _taken(name, holder)
+            self._seen.discard(("hello", envelope.sender))
+            return [Refused(name, holder)]
         differs = hello.program.digest != opening.open.program.digest
         if self._program is not None and (own or differs):  # my difference first, but once the others could see it too
             check_program(self._program, opening.open.program, opening.open.name)
@@ -244,9 +273,11 @@ class Ceremony:
             check_distinct((*self._hellos.values(), hello))
         self._hellos[envelope.sender] = hello
         commands: list[Command] = [] if envelope.sender == self._me else [Joined(name)]
-        if self._mine is not None and not self._proposed and len(self._hellos) == opening.open.m:
-            self._proposed = tuple(self._hellos.values())
-            check_transport(opening, self._proposed)
+        seated = self._seated()
+        if self._me in (h.member.identity for h in seated):  # else I come too late, which the roster will say
+            check_transport(opening, seated)
+        if self._mine is not None and not self._proposed and seated:
+            self._proposed = seated
             seed = self._secrets.identity
             roster = messages.make_roster(seed, self._opens, opening.open, self._proposed)
             commands.append(Post(roster.raw))
@@ -360,6 +391,29 @@ class Ceremony:
         body: dict[str, object] = {"transcript": self._transcript.hex(), "how": how, "verified": verified}
         return [self._post("confirm", body)]
 
+    def _holder(self, name: str, identity: bytes) -> str:
+        """Who of the others has a name that people could take for this one, the host from its opening on.
+
+        Empty: nobody, or all seats are taken anyway.
+        """
+        opening = self._opening
+        if len(self._hellos) >= opening.open.m:
+            return ""
+        names = {opening.envelope.sender: opening.open.name}
+        names |= {other: hello.member.name for other, hello in self._hellos.items()}
+        return next((known for other, known in names.items() if other != identity and fold(known) == fold(name)), "")
+
+    def _seated(self) -> tuple[Hello, ...]:
+        """Who will be in an honest host's roster: it and the first others, as they came; empty before all are there."""
+        host, m = self._opening.envelope.sender, self._opening.open.m
+        others = [identity for identity in self._hellos if identity != host][: m - 1]
+        if host not in self._hellos or len(others) < m - 1:
+            return ()
+        return tuple(hello for identity, hello in self._hellos.items() if identity == host or identity in others)
+
+    def _is_member(self, identity: bytes) -> bool:
+        return any(hello.member.identity == identity for hello in self._roster)
+
     def _index(self, identity: bytes) -> int:
         return next(i for i, h in enumerate(self._roster) if h.member.identity == identity)
 
@@ -381,8 +435,6 @@ class Ceremony:
         kind = envelope.type.upper()
         if self.state is State.CHOOSING and envelope.type == "roster":
             return PeerError("the session is full: it began without you", hint="ask the host for a new invitation")
-        if envelope.type == "hello" and self.state is not State.OPENING:
-            return VerificationError("somebody tried to join after the roster was frozen", hint=CHEAT)
         if envelope.type in ("open", "roster"):
             return VerificationError(f"{self._who(envelope)} sent {kind} where none may be", hint=CHEAT)
         return PeerError(f"{self._who(envelope)} sent {kind} too early or too late", hint=CHEAT)
@@ -399,6 +451,11 @@ class Ceremony:
         )
 
 
+def _taken(name: str, holder: str) -> UsageError:
+    what = "is taken" if name == holder else f"looks like {holder}, who is here already"
+    return UsageError(f"the name {name} {what}", hint="join again with another one: --name NAME")
+
+
 def left(name: str, reason: str, *, spent: bool) -> PeerError | VerificationError:
     """Somebody's LEAVE, as the error that it is to the others."""
     hints: tuple[str, ...] = ("this invitation is spent: start again with a new one",) if spent else ("start again",)
@@ -406,6 +463,6 @@ def left(name: str, reason: str, *, spent: bool) -> PeerError | VerificationErro
         return WordsDiffer(f"{name} says that the words did not match", hint=("someone may be in the middle", *hints))
     if reason == "program":
         return ProgramDiffers(f"{name} left: the programs differ", hint=hints)
-    if reason == "error":
-        hints = ("the terminal there shows which", *hints)
+    if reason in _SHOWN_THERE:
+        hints = (_SHOWN_THERE[reason], *hints)
     return PeerError(f"{name} left: {_REASONS[reason]}", hint=hints)

@@ -34,6 +34,14 @@ class Left:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """Somebody's HELLO does not count: `name` is that of `holder`, or looks like it."""
+
+    name: str
+    holder: str
+
+
+@dataclass(frozen=True)
 class Frozen:
     """The roster stands: my number among `names`, and 32 bytes that all share from here on (not secret)."""
 
@@ -67,4 +75,4 @@ class Finished:
     number: int
 
 
-Command = Post | Opened | Joined | Left | Frozen | Compare | Confirmed | Finished
+Command = Post | Opened | Joined | Left | Refused | Frozen | Compare | Confirmed | Finished

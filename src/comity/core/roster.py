@@ -9,7 +9,7 @@ from comity.core.encoding import encode
 from comity.core.identity import fingerprint, fold
 from comity.core.messages import Envelope, Hello, Open
 from comity.core.program import Program
-from comity.errors import PeerError, ProgramDiffers, UnreachableError, VerificationError
+from comity.errors import PeerError, ProgramDiffers, UnreachableError, UsageError, VerificationError
 
 CHEAT = "a party or the rendezvous does not keep to the protocol; start again with a new invitation"
 
@@ -68,10 +68,27 @@ def check_host(opening: Opening, hello: Hello) -> None:
         raise VerificationError(f"{said.name} opened the room as another than it joined as", hint=CHEAT)
 
 
+def check_offer(opened: Open, mine: tuple[str, ...]) -> None:
+    """Raises UsageError when a joiner has no transport in common with the host: nobody else needs to hear of it."""
+    if not set(opened.transports) & set(mine):
+        raise UsageError(
+            f"{opened.name} can be reached by {_or(opened.transports)}, you by {_or(mine)}",
+            hint=f"join with --transport {next(iter(opened.transports), 'NAME')}",
+        )
+
+
+def _or(names: tuple[str, ...]) -> str:
+    return " or ".join(names) or "nothing"
+
+
 def check_transport(opening: Opening, hellos: tuple[Hello, ...]) -> None:
+    """Raises UnreachableError that says to everyone what each party has."""
     if not messages.manifest_of(opening.open, hellos).transport:
-        offers = "; ".join(f"{h.member.name}: {', '.join(h.transports)}" for h in hellos)
-        raise UnreachableError("no transport is usable at every party", hint=offers)
+        offers = "; ".join(f"{h.member.name} by {_or(h.transports)}" for h in hellos)
+        raise UnreachableError(
+            "there is no transport that all have",
+            hint=(offers, "start again, everyone with the same --transport"),
+        )
 
 
 def check_roster(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from comity.core import messages
 from comity.core.ceremony import Ceremony, State
-from comity.core.commands import Command, Compare, Confirmed, Finished, Frozen, Joined, Left, Opened, Post
+from comity.core.commands import Command, Compare, Confirmed, Finished, Frozen, Joined, Left, Opened, Post, Refused
 from comity.core.messages import Open
 from comity.core.program import Program
 from comity.core.sealing import seal, unseal
@@ -138,6 +138,9 @@ class Meeting:
                         self._early.remove(name)
                     else:
                         self.person.line("Left", f"{name}: {reason}; waiting for another", event="left", name=name)
+                case Refused(name, holder):
+                    why = "the name is taken" if name == holder else f"the name looks like {holder}"
+                    self.person.line("Refused", f"{name}: {why}", event="refused", name=name, holder=holder)
                 case Frozen():
                     self.phase("joined")
                     self.frozen(command)

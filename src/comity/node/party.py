@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from comity.core.ceremony import Ceremony
 from comity.core.commands import Finished, Frozen
-from comity.core.identity import Secrets, exchange_public, fingerprint, public_key
+from comity.core.identity import Secrets, exchange_public, fingerprint, fold, public_key
 from comity.core.invitation import SECRET_SIZE, Invitation
 from comity.core.manifest import Member, Session
 from comity.core.messages import Open
@@ -167,9 +167,9 @@ class Party:
             await run.go(rendezvous, signal_room(secret), self._meeting)
 
     def _distinct_name(self, taken: Sequence[str]) -> str:
-        """A name that nobody here has yet; one that the person chose is never changed."""
-        name, number = self.options.name, 2
-        while not self.options.name_chosen and name in taken:
+        """A name that nobody here has yet, or one like it; one that the person chose is never changed."""
+        name, number, alike = self.options.name, 2, {fold(other) for other in taken}
+        while not self.options.name_chosen and fold(name) in alike:
             name, number = f"{self.options.name}-{number}", number + 1
         return name
 
