@@ -88,6 +88,13 @@ class TestInALab:
         assert out == "in\nann\n"
         assert re.search(r"Lab +.*: 4 machines in \d", err)
         assert re.search(r"Late +p50 .* of \d+ packets", err)
+        assert "Lost" not in err
+
+    def test_packets_that_were_lost_are_counted_by_reason(self, topology: str, tmp_path: Path) -> None:
+        (tmp_path / "script").write_text("ann/up cut ann\n")
+        text = "[ $LAB_HOST = ben ] || { echo up; while ping -4 -c 1 -W 0.1 meet; do :; done; }"
+        _, err = lab("run", topology, "--faults", str(tmp_path / "script"), "--", "sh", "-c", text)
+        assert re.search(r"Lost +packets: \d+ on a line that was cut\n", err)
 
     def test_several_hosts_have_labels_and_the_first_code_counts(self, topology: str) -> None:
         out, _ = lab("run", topology, "--", "sh", "-c", "echo $LAB_HOST $LAB_NUMBER; exit $LAB_NUMBER", code=1)

@@ -71,6 +71,7 @@ async def test_coturn_finds_the_same(nine: Street, tmp_path: Path) -> None:
     calls = [output(home.hosts[1], "turnutils_natdiscovery", "-m", "-f", MIRROR[0]) for home in nine.homes]
     theirs = await asyncio.gather(*calls)
     turn.kill()
+    turn.wait()
     words = "Endpoint Independent", "Address Dependent", "Address and Port Dependent"
     for (mapping, filtering), mine, text in zip(KINDS, ours, theirs, strict=True):
         assert (mine.mapping, mine.filtering) == (mapping, filtering)

@@ -41,6 +41,7 @@ async def played(text: str, *heard: tuple[str, str], refused: str = "") -> list[
     recorder = Recorder(refused)
     script = Script(recorder, parse(text, "script", HERE), lambda fault: None)  # type: ignore[arg-type]
     running = asyncio.create_task(script.run())
+    script.started()
     for host, line in heard:
         await asyncio.sleep(0)
         script.heard(host, line)
@@ -91,6 +92,19 @@ async def test_what_waits_for_a_line_waits_for_it_at_that_host() -> None:
         ("cut", "ben"),
         ("cut", "ann"),
     ]
+
+
+async def test_nothing_happens_before_every_command_runs() -> None:
+    recorder = Recorder()
+    script = Script(recorder, parse("ann/up kill ben\n0 cut ben\n", "script", HERE), lambda fault: None)  # type: ignore[arg-type]
+    running = asyncio.create_task(script.run())
+    script.heard("ann", "up")
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert recorder.calls == []
+    script.started()
+    await running
+    assert sorted(recorder.calls) == [("cut", "ben"), ("signal", "ben", signal.SIGKILL)]
 
 
 async def test_what_cannot_be_done_is_said_with_its_line() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,16 @@ from comity.cli.talk import Talk
 from comity.core.topology import Topology
 from comity.errors import UsageError
 from comity.lab.namespaces import Lab, lab, missing
+
+LOST = {
+    "loss": "by the loss of a path or a line",
+    "queue": "in full buffers",
+    "down": "on a line that was cut",
+    "partition": "between hosts that were parted",
+    "foreign source": "with an address of somebody else as their source",
+    "refused": "that a device did not take",
+}
+"""Why a delay core drops packets that were to go somewhere, in people's words."""
 
 
 @asynccontextmanager
@@ -36,6 +47,12 @@ async def entered(
             shown = f"p50 {_us(late.p50)}, p99 {_us(late.p99)}, at most {_us(late.max)}, of {late.packets} packets"
             fields = {"p50": late.p50, "p99": late.p99, "max": late.max}
             talk.line("Late", shown, event="late", packets=late.packets, **fields)
+            lost = Counter[str]()
+            for uplink in (await made.counts()).values():
+                lost.update({reason: uplink[reason] for reason in LOST if reason in uplink})
+            if lost:
+                shown = ", ".join(f"{count} {LOST[reason]}" for reason, count in lost.most_common())
+                talk.line("Lost", f"packets: {shown}", event="lost", reasons=dict(lost))
 
 
 def _us(seconds: float) -> str:

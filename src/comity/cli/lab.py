@@ -104,8 +104,8 @@ def run(
                     await made.capture(machine.name, capture / f"{machine.name}.pcap")
             work = Script(made, script, lambda fault: talk.line("Fault", str(fault), event="fault", text=str(fault)))
             if len(hosts) == 1 and not any(fault.host for fault in script):
-                return await _beside(work, _alone(made, hosts[0], command))
-            return await _beside(work, _together(made, hosts, command, work.heard))
+                return await _beside(work, _alone(made, hosts[0], command, work.started))
+            return await _beside(work, _together(made, hosts, command, work))
 
     run_command("lab run", Talking(as_json=as_json, quiet=quiet), work)
 
@@ -121,7 +121,7 @@ def shell(topology: str, host: str, m: int | None, quiet: bool) -> None:
     async def work(talk: Talk) -> int:
         found = shipped.find(topology, m)
         async with entered(talk, found) as made:
-            return await _alone(made, _machine(made, host), [os.environ.get("SHELL") or "sh"])
+            return await _alone(made, _machine(made, host), [os.environ.get("SHELL") or "sh"], lambda: None)
 
     run_command("lab shell", Talking(quiet=quiet), work)
 
@@ -234,11 +234,12 @@ def _environment(host: str, number: int) -> dict[str, str]:
     return {"LAB_HOST": host, "LAB_NUMBER": str(number)}
 
 
-async def _alone(made: Lab, host: str, argv: Sequence[str]) -> int:
+async def _alone(made: Lab, host: str, argv: Sequence[str], started: Callable[[], None]) -> int:
     """With this terminal, which it gets and gives back."""
     terminal = os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
     try:
         job = await made.start(host, argv, env=_environment(host, 0), foreground=terminal)
+        started()
         return _code(await job.wait())
     finally:
         if terminal:
@@ -247,7 +248,7 @@ async def _alone(made: Lab, host: str, argv: Sequence[str]) -> int:
             signal.signal(signal.SIGTTOU, before)
 
 
-async def _together(made: Lab, hosts: list[str], argv: Sequence[str], heard: Callable[[str, str], None]) -> int:
+async def _together(made: Lab, hosts: list[str], argv: Sequence[str], script: Script) -> int:
     """Side by side, without a terminal. The first code that is not 0, in the hosts' order."""
     width = max(map(len, hosts))
     readers: list[asyncio.Task[None]] = []
@@ -255,13 +256,14 @@ async def _together(made: Lab, hosts: list[str], argv: Sequence[str], heard: Cal
         with open(os.devnull, "rb") as nowhere:  # noqa: PTH123, ASYNC230 - a device, which answers at once
             jobs = []
             for number, host in enumerate(hosts):
-                label, hear = f"{host:{width}} | ".encode(), partial(heard, host)
+                label, hear = f"{host:{width}} | ".encode(), partial(script.heard, host)
                 with (
                     _labelled(readers, label, sys.stdout, hear) as out,
                     _labelled(readers, label, sys.stderr, hear) as err,
                 ):
                     files = nowhere.fileno(), out, err
                     jobs.append(await made.start(host, argv, files=files, env=_environment(host, number)))
+        script.started()
         codes = [_code(await job.wait()) for job in jobs]
         await asyncio.gather(*readers)
     finally:

@@ -228,6 +228,9 @@ class Leader:
     async def do_lateness(self) -> dict[str, Any]:
         return vars(await self._core.lateness())
 
+    async def do_counts(self) -> dict[str, dict[str, int]]:
+        return await self._core.counts()
+
     async def _end_jobs(self) -> None:
         """What still runs has a moment to say goodbye; what has left its process group is the kernel's."""
         left = list(self._jobs.values())

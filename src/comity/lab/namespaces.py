@@ -83,6 +83,7 @@ class Lab:
         self.findings: tuple[Finding, ...] = ()
         """Of its self-test."""
         self._wire = wire
+        self._last_words: dict[str, Any] | None = None  # of a leader that had to end
         self._numbers = itertools.count(1)
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._jobs: dict[int, Job] = {}
@@ -127,7 +128,7 @@ class Lab:
             await self._wire.send({"serial": serial, "do": do, **values}, files)
             return await answer
         except OSError as exc:
-            raise _over() from exc
+            raise self._over() from exc
         finally:
             del self._asked[serial]
 
@@ -175,13 +176,17 @@ class Lab:
         """Of the delay core's packets, since the last time that it was asked for."""
         return Lateness(**await self.ask("lateness"))
 
+    async def counts(self) -> dict[str, dict[str, int]]:
+        """For each uplink: packets (and bytes) sent, packets received, and packets dropped, by reason."""
+        found: dict[str, dict[str, int]] = await self.ask("counts")
+        return found
+
     async def listen(self) -> None:
         """Until the leader has gone."""
-        over: ComityError = _over()
         while (got := await self._wire.receive()) is not None:
             message, _ = got
             if "serial" not in message and "error" in message:  # its last words
-                over = raised(message)
+                self._last_words = message
             elif "ended" in message:
                 self._jobs.pop(message["ended"]).ended.set_result(message["code"])
             elif (asked := self._asked.get(message["serial"])) is not None and not asked.done():
@@ -191,12 +196,13 @@ class Lab:
                     asked.set_result(message["answer"])
         for future in (*self._asked.values(), *(job.ended for job in self._jobs.values())):
             if not future.done():
-                future.set_exception(over)
+                future.set_exception(self._over())
                 future.exception()  # nobody may be waiting for it
 
-
-def _over() -> ComityError:
-    return ComityError("the lab has ended before it was left")
+    def _over(self) -> ComityError:
+        if self._last_words is not None:
+            return raised(self._last_words)
+        return ComityError("the lab has ended before it was left")
 
 
 @asynccontextmanager

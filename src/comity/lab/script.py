@@ -37,12 +37,12 @@ async def perform(lab: Lab, fault: Fault) -> None:
 
 
 class Script:
-    """Runs faults from now on. `said`: called for each, when it is done."""
+    """Faults of one run. `said`: called for each, when it is done."""
 
     def __init__(self, lab: Lab, faults: Sequence[Fault], said: Callable[[Fault], None]) -> None:
         self._lab, self._said = lab, said
         self._waiting: dict[str, list[tuple[str, asyncio.Event]]] = {}
-        self._began = asyncio.get_running_loop().time()
+        self._began, self._started = 0.0, asyncio.Event()
         starts: dict[tuple[str, str], list[Fault]] = {}
         for fault in faults:
             starts.setdefault((fault.host, fault.text), []).append(fault)
@@ -55,6 +55,11 @@ class Script:
         else:
             moment.set()
         return moment
+
+    def started(self) -> None:
+        """Every command runs: none can be missed by a fault, and seconds count from now."""
+        self._began = asyncio.get_running_loop().time()
+        self._started.set()
 
     def heard(self, host: str, line: str) -> None:
         """A line of output."""
@@ -74,6 +79,7 @@ class Script:
     async def _follow(self, moment: asyncio.Event, plan: Sequence[Fault]) -> None:
         loop = asyncio.get_running_loop()
         await moment.wait()
+        await self._started.wait()
         began = loop.time() if plan[0].host else self._began
         for fault in plan:
             await asyncio.sleep(began + fault.seconds - loop.time())
