@@ -18,7 +18,7 @@ from tests.core.log import (
 )
 
 from comity.core import messages
-from comity.core.ceremony import TABLE, Ceremony, Ended, State, left
+from comity.core.ceremony import TABLE, Ceremony, Departed, Ended, State, left
 from comity.core.commands import Frozen, Joined, Post
 from comity.core.encoding import Malformed, digest
 from comity.core.limits import MAX_ENVELOPES, MAX_HELLO, MAX_PARTIES
@@ -37,7 +37,7 @@ from comity.errors import (
 
 
 def ended(party: Party, kind: type[ComityError], *pieces: str) -> None:
-    assert type(party.error) is kind and party.ceremony.state is State.ENDED and party.session is None
+    assert isinstance(party.error, kind) and party.ceremony.state is State.ENDED and party.session is None
     assert all(piece in party.error.message for piece in pieces), party.error.message
 
 
@@ -310,6 +310,8 @@ def test_who_leaves_after_the_roster_ends_it_for_all(reason: str) -> None:
         assert party.error and party.error.exit_code == (4 if kind is PeerError else 3)
         assert "this invitation is spent: start again with a new one" in party.error.hints
         assert ("the terminal there shows which" in party.error.hints) == (reason == "error")
+        assert not isinstance(party.error, Departed) or (party.error.sender, party.error.reason) == (carol.key, reason)
+        assert isinstance(party.error, Departed) == (reason not in ("words", "program"))
         assert ("the terminal there shows what was tried" in party.error.hints) == (reason == "path")
 
 
@@ -541,8 +543,8 @@ def test_two_who_differ_from_the_host_hear_of_the_host() -> None:
 
 @pytest.mark.parametrize(("reason", "kind"), [("words", WordsDiffer), ("program", ProgramDiffers)])
 def test_a_leave_is_the_error_that_it_means(reason: str, kind: type[ComityError]) -> None:
-    assert type(left("bob", reason, spent=False)) is kind
-    assert type(left("bob", "error", spent=True)) is PeerError
+    assert isinstance(left(b"", "bob", reason, spent=False), kind)
+    assert type(left(b"", "bob", "error", spent=True)) is Departed
 
 
 # -- calls at the wrong time -----------------------------------------------------------------------------------------

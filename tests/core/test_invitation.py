@@ -72,6 +72,13 @@ def test_a_link_with_a_part_missing_is_refused(invited: Invitation, data: st.Dat
         parse(link[:start] + link[end:])
 
 
+@given(INVITATIONS, st.integers(1))
+def test_a_link_that_was_cut_off_is_said_to_be(invited: Invitation, letters: int) -> None:
+    link = invited.link()
+    with pytest.raises(UsageError, match="it is too short, as if its end were cut off"):
+        parse(link[: max(len("comity://"), len(link) - letters)])
+
+
 @given(st.text(max_size=60), st.sampled_from(["", "comity://", "https://x/#", "COMITY://"]))
 def test_whatever_else_is_a_usage_error(text: str, prefix: str) -> None:
     with pytest.raises(UsageError):
@@ -85,17 +92,22 @@ def test_whatever_else_is_a_usage_error(text: str, prefix: str) -> None:
         ("comity:/abc", "does not start"),
         ("http://meet.example.org/#abc", "does not start"),
         ("https://meet.example.org/abc", "does not start"),
-        ("comity://", "missing or changed"),
-        ("comity://AAAA", "missing or changed"),
-        ("comity://é", "character that no invitation has"),
-        ("comity://A B", "character that no invitation has"),
-        ("comity://A", "character that no invitation has"),
+        ("comity://", "it is too short, as if its end were cut off"),
+        ("comity://AAAA", "cut off"),
+        ("comity://é", "no invitation has 'é' in it"),
+        ("comity://A B", "no invitation has ' ' in it"),
+        ("comity://A", "cut off"),
+        (ONE.link()[:30] + "…", "cut off"),
+        (ONE.link()[:30] + "...", "cut off"),
+        (ONE.link()[:30] + "...x", "no invitation has '.' in it"),
         ("x" * 4097, "too long"),
         ("comity://" + "A" * 5000, "too long"),
-        (ONE.link() + "=", "missing or changed"),
+        (ONE.link() + "=", "no invitation has '=' in it"),
+        (ONE.link() + "AAAA", "missing or changed"),
+        (ONE.link()[:20] + ONE.link()[24:], "cut off"),  # three bytes less: its end is not where it should be
         (ONE.link()[:-1] + chr(ord(ONE.link()[-1]) + 1), "missing or changed"),
-        (ONE.link() + ".", "character that no invitation has"),
-        (sealed(b""), "missing or changed"),
+        (ONE.link() + ".", "no invitation has '.' in it"),
+        (sealed(b""), "cut off"),
         (sealed(body(1, b"")), "missing or changed"),
         (sealed(body(1, ADDRESS)), "missing or changed"),
         (sealed(body(1, ADDRESS + b"\x00" + b"x")), "missing or changed"),
@@ -127,7 +139,7 @@ def test_another_version_says_to_update() -> None:
 def test_standard_base64_is_another_text_of_the_same_bytes_and_refused() -> None:
     payload = Invitation(b"\xff" * 16, b"\xfe" * 16, ("http://a",)).payload()
     assert "_" in payload
-    with pytest.raises(UsageError, match="missing or changed"):
+    with pytest.raises(UsageError, match=r"no invitation has '[+/]' in it"):
         parse("comity://" + payload.replace("_", "/").replace("-", "+"))
 
 

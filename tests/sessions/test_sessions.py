@@ -254,6 +254,8 @@ async def test_machines_of_one_owner_need_no_answers_with_verify_link(tmp_path: 
         options = ["--verify", "link", "--no-input"]
         await s.session("sum", "4", host=options, join=options)
         assert await s.ends() == [0, 0, 0]
+        for guest in s.parties[1:]:
+            assert [e["text"] for e in guest.all("warning")] == ["alice accepts whoever holds the invitation"]
 
 
 @pytest.mark.parametrize("late", [0, 2])

@@ -100,6 +100,14 @@ class Ended(PeerError):
     """the ceremony has ended"""
 
 
+class Departed(PeerError):
+    """another party left"""
+
+    def __init__(self, sender: bytes, reason: str, message: str, hints: tuple[str, ...]) -> None:
+        super().__init__(message, hint=hints)
+        self.sender, self.reason = sender, reason  # its identity; one of messages.REASONS
+
+
 class Ceremony:
     """One party's ceremony. `host`: the fingerprint from the invitation, or the OPEN to post for the host itself."""
 
@@ -354,7 +362,7 @@ class Ceremony:
         if own and (bound or (hello is not None and hello.envelope.raw == self._said)):
             raise self._usurped(envelope)
         if bound:
-            raise left(name, reason, spent=self.spent)
+            raise left(envelope.sender, name, reason, spent=self.spent)
         if hello is None or self._roster:
             return []  # nobody of ours
         del self._hellos[envelope.sender]
@@ -456,7 +464,7 @@ def _taken(name: str, holder: str) -> UsageError:
     return UsageError(f"the name {name} {what}", hint="join again with another one: --name NAME")
 
 
-def left(name: str, reason: str, *, spent: bool) -> PeerError | VerificationError:
+def left(sender: bytes, name: str, reason: str, *, spent: bool) -> PeerError | VerificationError:
     """Somebody's LEAVE, as the error that it is to the others."""
     hints: tuple[str, ...] = ("this invitation is spent: start again with a new one",) if spent else ("start again",)
     if reason == "words":
@@ -465,4 +473,4 @@ def left(name: str, reason: str, *, spent: bool) -> PeerError | VerificationErro
         return ProgramDiffers(f"{name} left: the programs differ", hint=hints)
     if reason in _SHOWN_THERE:
         hints = (_SHOWN_THERE[reason], *hints)
-    return PeerError(f"{name} left: {_REASONS[reason]}", hint=hints)
+    return Departed(sender, reason, f"{name} left: {_REASONS[reason]}", hints)

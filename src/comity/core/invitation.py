@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -21,7 +22,11 @@ VERSION = 1
 SECRET_SIZE = 16
 MAX_ADDRESSES = 8  # a machine's addresses in its LAN, and a name
 MAX_ADDRESS = 200  # bytes; an https page with a path
+CHECK_SIZE = 4
 MAX_TEXT = 4096  # characters of a link: all addresses at their longest, with room to spare
+
+_CUT = "it is too short, as if its end were cut off"
+_CHANGED = "a part is missing or changed"
 
 
 def _wrong(why: str) -> UsageError:
@@ -44,7 +49,7 @@ class Invitation:
         addresses = b"".join(bytes([len(a.encode())]) + a.encode() for a in self.rendezvous)
         body = bytes([VERSION]) + self.secret + self.host + bytes([len(self.rendezvous)]) + addresses
         body += bytes([len(self.certificate)]) + self.certificate
-        return base64.urlsafe_b64encode(body + hashlib.sha256(body).digest()[:4]).decode().rstrip("=")
+        return base64.urlsafe_b64encode(body + hashlib.sha256(body).digest()[:CHECK_SIZE]).decode().rstrip("=")
 
     def link(self) -> str:
         return "comity://" + self.payload()
@@ -65,19 +70,34 @@ def parse(text: str) -> Invitation:
         payload = text.partition("#")[2]
     else:
         raise _wrong("it does not start with comity:// or https://")
-    try:
-        data = base64.b64decode(payload + "=" * (-len(payload) % 4), altchars=b"-_", validate=True)
-    except ValueError:
-        raise _wrong("it has a character that no invitation has") from None
-    body, check = data[:-4], data[-4:]
-    if not body or hashlib.sha256(body).digest()[:4] != check:
-        raise _wrong("a part is missing or changed")
+    if strange := re.search(r"[^A-Za-z0-9_-]", payload):
+        if payload[strange.start() :] in ("…", "..."):
+            raise _wrong(_CUT)
+        raise _wrong(f"no invitation has {strange[0]!r} in it")
+    whole = payload if len(payload) % 4 != 1 else payload[:-1]  # one letter alone is no byte
+    data = base64.urlsafe_b64decode(whole + "=" * (-len(whole) % 4))
+    body, check = data[:-CHECK_SIZE], data[-CHECK_SIZE:]
+    if not body or hashlib.sha256(body).digest()[:CHECK_SIZE] != check:
+        raise _wrong(_CUT if len(data) < _due(data) else _CHANGED)
     if body[0] != VERSION:
         raise UsageError(f"this invitation is of version {body[0]}, not {VERSION}", hint="update comity")
     result = _fields(body)
     if result.payload() != payload:  # base64 has several texts for the same bytes
-        raise _wrong("a part is missing or changed")
+        raise _wrong(_CHANGED)
     return result
+
+
+def _due(data: bytes) -> int:
+    """How many bytes an invitation has that begins so; if it ends before that is known, more than are there."""
+    at, parts = 1 + SECRET_SIZE + FINGERPRINT_SIZE, 1
+    if at < len(data):
+        parts += data[at]
+        at += 1
+    for _ in range(parts):  # the addresses and the certificate, each behind its length
+        if at >= len(data):
+            return at + 1
+        at += 1 + data[at]
+    return at + CHECK_SIZE
 
 
 def _fields(body: bytes) -> Invitation:
@@ -87,7 +107,7 @@ def _fields(body: bytes) -> Invitation:
         nonlocal at
         part = body[at : at + size]
         if len(part) != size:
-            raise _wrong("a part is missing or changed")
+            raise _wrong(_CHANGED)
         at += size
         return part
 
@@ -100,7 +120,7 @@ def _fields(body: bytes) -> Invitation:
         raise _wrong("an address is not text") from None
     certificate = take(take(1)[0])
     if len(certificate) not in (0, 32) or at != len(body):
-        raise _wrong("a part is missing or changed")
+        raise _wrong(_CHANGED)
     return Invitation(secret, host, addresses, certificate)
 
 

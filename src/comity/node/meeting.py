@@ -6,8 +6,8 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
-from comity.core import messages
 from comity.core.ceremony import Ceremony, State
 from comity.core.commands import Command, Compare, Confirmed, Finished, Frozen, Joined, Left, Opened, Post, Refused
 from comity.core.messages import Open
@@ -199,20 +199,10 @@ class Meeting:
         self.phase("checked")
         await self._obey(self.ceremony.answer())
 
-    async def watch(self) -> tuple[bytes, str]:
-        """After the session stands and before every link does: who leaves (identity), with which reason.
-
-        Raises what else ends a ceremony.
-        """
+    async def watch(self) -> NoReturn:
+        """After the session stands and before every link does. Raises what ends it: Departed when somebody leaves."""
         async for _, body in self.mailbox.read(self._position):
-            raw = unseal(self.key, body, CONTEXT)
-            try:
-                self.ceremony.receive(raw)
-            except PeerError:
-                envelope = messages.parse(raw)
-                if envelope.type != "leave":
-                    raise
-                return envelope.sender, messages.read_leave(envelope)[1]
+            self.ceremony.receive(unseal(self.key, body, CONTEXT))
         raise AssertionError("reading never ends by itself")
 
     async def say_goodbye(self, exc: BaseException) -> None:

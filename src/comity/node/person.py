@@ -37,3 +37,7 @@ class Person(Protocol):
     async def ask_hidden(self, question: str, /, *, option: str) -> str:
         """A text that is not shown while it is typed. Raises UsageError as `ask` does."""
         ...
+
+
+def warn(person: Person, text: str) -> None:
+    person.line("Warning", text, event="warning", text=text)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from comity.core import preface
+from comity.core.ceremony import Departed
 from comity.core.identity import Secrets
 from comity.core.limits import MAX_CHANNELS
 from comity.core.record import PeerRecord, Record
@@ -25,7 +26,7 @@ from comity.node.ending import Ending
 from comity.node.meeting import Meeting
 from comity.node.options import Options
 from comity.node.pairs import Pairs
-from comity.node.person import Person
+from comity.node.person import Person, warn
 from comity.node.signals import Flood, SignalRoom
 from comity.node.waits import LOOK_SECONDS, Lost, Waits
 
@@ -177,10 +178,14 @@ class Run:
         try:
             await asyncio.wait((watching, connected), return_when=asyncio.FIRST_COMPLETED)
             if watching.done():
-                identity, reason = await watching
-                members = self.pairs.session.members
-                leaver = next(i for i, member in enumerate(members) if member.identity == identity)
-                self.ending.goodbye(leaver, reason)
+                await watching
+        except Departed as exc:
+            members = self.pairs.session.members
+            leaver = next(i for i, member in enumerate(members) if member.identity == exc.sender)
+            if exc.reason in ("path", "protocol"):  # it may be about us, or another's doing
+                self.ending.goodbye(leaver, exc.reason)
+            else:
+                self.ending.cause(exc, leaver)
         finally:
             watching.cancel()
             connected.cancel()
@@ -304,7 +309,7 @@ class Run:
                     self._linked(party, epoch)
                 case Unagreed(label):
                     text = f"{label} is read but not agreed on: --include {label}"
-                    self.person.line("Warning", text, event="warning", text=text)
+                    warn(self.person, text)
                 case Fault(error, party):
                     self._faulted = True
                     if isinstance(error, PeerError) and party is not None:

@@ -13,7 +13,7 @@ from comity.errors import UsageError
 from comity.interfaces import Transport
 from comity.node.meeting import count
 from comity.node.options import Options
-from comity.node.person import Person
+from comity.node.person import Person, warn
 from comity.reach.tcp import bind
 
 
@@ -60,7 +60,7 @@ async def check_secrecy(m: int, t: int, options: Options, person: Person) -> Non
     why = "with two parties" if m == 2 else "with a threshold of 0"
     warning = f"no secrecy: {why} each party can learn what the others put in"
     if options.allow_no_secrecy:
-        person.line("Warning", warning, event="warning", text=warning)
+        warn(person, warning)
         return
     if not await person.ask("Warning", warning, "go on all the same?", option="--allow-no-secrecy", text=warning):
         raise UsageError("not without secrecy", hint="take three parties or more: --parties 3")
@@ -82,9 +82,7 @@ def show_session(opened: Open, program: Program, builtin: bool, person: Person) 
     private = _private(opened.program)
     person.line("Session", what, *private, event="session", host=opened.name, parties=opened.m, same=same, **fields)
     if opened.verify == "link":
-        person.line(
-            "Warning", f"{opened.name} accepts whoever holds the invitation", event="warning", text="verify link"
-        )
+        warn(person, f"{opened.name} accepts whoever holds the invitation")
 
 
 def _private(program: Program) -> tuple[str, ...]:
