@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-T = TypeVar("T")
+from comity.lab.kernel import NEWNET, setns
 
-_NEWNET = 0x40000000  # linux/sched.h
+T = TypeVar("T")
 
 
 def inside(netns: int | str, make: Callable[[], T]) -> T:
@@ -40,8 +39,6 @@ def inside(netns: int | str, make: Callable[[], T]) -> T:
 def _enter(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if ctypes.CDLL(None, use_errno=True).setns(descriptor, _NEWNET):
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), path)
+        setns(descriptor, NEWNET)
     finally:
         os.close(descriptor)

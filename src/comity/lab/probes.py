@@ -86,19 +86,18 @@ def _said(value: str | bool | None) -> str:
 
 
 class _Server(asyncio.DatagramProtocol):
-    """One of the four sockets; it answers from the one that a request names."""
+    """One of the four sockets; it answers from the one that a request names. `place`: which address, which port."""
 
-    def __init__(self, address: int, port: int) -> None:
-        self._place = address, port
-        self.all: dict[tuple[int, int], asyncio.DatagramTransport] = {}
+    def __init__(self, place: tuple[int, int], everyone: dict[tuple[int, int], asyncio.DatagramTransport]) -> None:
+        self._place, self._all = place, everyone
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         message = stun.parse(data)
         if not isinstance(message, stun.Request):
             return
         address, port = (mine ^ change for mine, change in zip(self._place, message.change, strict=True))
-        other = self.all.get((1 - self._place[0], 1 - self._place[1]))
-        sender = self.all.get((address, port))
+        other = self._all.get((1 - self._place[0], 1 - self._place[1]))
+        sender = self._all.get((address, port))
         if sender is None:  # there is no other address
             return
         answer = stun.Response(message.transaction, addr[:2], _name(sender), _name(other) if other else None)
@@ -118,18 +117,13 @@ async def server(netns: int | str, addresses: Sequence[str]) -> AsyncIterator[No
     try:
         for i, address in enumerate(addresses):
             for k, port in enumerate(PORTS):
-                protocol = _Server(i, k)
-                protocol.all = transports
                 sock = inside(netns, partial(_socket, address, port))
-                transports[i, k], _ = await loop.create_datagram_endpoint(partial(_same, protocol), sock=sock)
+                one = partial(_Server, (i, k), transports)
+                transports[i, k], _ = await loop.create_datagram_endpoint(one, sock=sock)
         yield
     finally:
         for transport in transports.values():
             transport.close()
-
-
-def _same(protocol: _Server) -> _Server:
-    return protocol
 
 
 def _socket(address: str, port: int = 0) -> socket.socket:
