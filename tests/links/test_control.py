@@ -11,7 +11,7 @@ from tests.links.parties import ALICE, BOB, CAROL, NUMBER, certificate_of, pairi
 from comity.core import preface
 from comity.core.encoding import Malformed, encode
 from comity.core.frames import ACK, DATA, parse_goodbye
-from comity.core.limits import MAX_NODE_MESSAGE, MAX_NODE_MESSAGES
+from comity.core.limits import MAX_NODE_MESSAGE, MAX_NODE_MESSAGES, MAX_PINGS
 from comity.errors import PeerError, VerificationError
 from comity.links import control
 from comity.links.control import ControlLink
@@ -225,8 +225,23 @@ async def test_messages_that_nobody_reads_do_not_pile_up() -> None:
 
 
 @on_every_loop
-async def test_endless_pings_of_a_node_that_does_not_read_the_answers_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_endless_pings_end_it() -> None:
+    mine, theirs = tcp_pair()
+    rogue = ControlRogue(theirs)
+    async with over(BOB, ALICE, mine) as bob:
+        await rogue.open()
+        await bob.ready()
+        ping = len(encode({"ping": 1})).to_bytes(2, "big") + encode({"ping": 1})
+        await rogue.raw(ping * (MAX_PINGS + 1))
+        with pytest.raises(PeerError, match="alice's node asks again and again"):
+            await anext(bob.messages())
+        theirs.close()
+
+
+@on_every_loop
+async def test_pings_of_a_node_that_does_not_read_the_answers_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "MAX_NODE_UNSENT", 1 << 16)
+    monkeypatch.setattr(control, "MAX_PINGS", 1 << 40)
     mine, theirs = tcp_pair()
     rogue = ControlRogue(theirs)
     async with over(BOB, ALICE, mine) as bob:

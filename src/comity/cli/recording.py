@@ -13,6 +13,7 @@ from comity.cli.running import INTERRUPTED
 from comity.cli.talk import Talk
 from comity.core.record import Record
 from comity.errors import ComityError, UsageError
+from comity.mpyc_bridge.memory import peak_memory
 from comity.node.home import versions
 
 DISTRIBUTIONS = ("comity", "mpyc", "numpy", "gmpy2", "uvloop", "cryptography", "aiohttp")
@@ -80,5 +81,5 @@ def _conclude(record: Record, exc: BaseException | None) -> None:
         record.outcome, record.error, record.exit = "error", "bug", 1
     usage = resource.getrusage(resource.RUSAGE_SELF)
     record.cpu_seconds = round(record.cpu_seconds + usage.ru_utime + usage.ru_stime, 4)
-    record.node_memory = usage.ru_maxrss * 1024
+    record.node_memory = peak_memory()
     record.versions |= versions(DISTRIBUTIONS)

@@ -23,47 +23,47 @@ class Malformed(PeerError):
     """what arrived is not a message of this protocol"""
 
 
-def _check(value: Any, depth: int = 0) -> None:
+def _check(value: Any, what: str, depth: int = 0) -> None:
     if depth > 12:
-        raise Malformed("a message is nested too deeply")
+        raise Malformed(f"{what} is nested too deeply")
     if value is None or isinstance(value, bool):
         return
     if isinstance(value, str):
         if not value.isascii() and any(0xD800 <= ord(c) <= 0xDFFF for c in value):
-            raise Malformed("a message holds half a character")
+            raise Malformed(f"{what} holds half a character")
     elif isinstance(value, int):
         if abs(value) >= MAX_INTEGER:
-            raise Malformed("a message holds a number that is too large")
+            raise Malformed(f"{what} holds a number that is too large")
     elif isinstance(value, list):
         for item in value:
-            _check(item, depth + 1)
+            _check(item, what, depth + 1)
     elif isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
-                raise Malformed("a message has a key that is no text")
-            _check(key)
-            _check(item, depth + 1)
+                raise Malformed(f"{what} has a key that is no text")
+            _check(key, what)
+            _check(item, what, depth + 1)
     else:
-        raise Malformed(f"a message cannot hold {type(value).__name__}")
+        raise Malformed(f"{what} cannot hold {type(value).__name__}")
 
 
-def encode(value: Any) -> bytes:
-    """The one canonical text of a value, as UTF-8."""
-    _check(value)
+def encode(value: Any, what: str = "a message") -> bytes:
+    """The one canonical text of a value, as UTF-8. Raises Malformed, which says `what` it is about."""
+    _check(value, what)
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode()
 
 
-def decode(data: bytes, limit: int) -> Any:
-    """The value of a canonical text of at most `limit` bytes. Raises Malformed."""
+def decode(data: bytes, limit: int, what: str = "a message") -> Any:
+    """The value of a canonical text of at most `limit` bytes. Raises Malformed, which says `what` it is about."""
     if len(data) > limit:
-        raise Malformed(f"a message has {len(data)} bytes, {limit} are allowed")
+        raise Malformed(f"{what} has {len(data)} bytes, {limit} are allowed")
     try:
         value = json.loads(data.decode())
     except (ValueError, RecursionError) as exc:
-        raise Malformed("a message is not JSON") from exc
-    if encode(value) != data:
-        raise Malformed("a message is not in canonical form")
+        raise Malformed(f"{what} is not JSON") from exc
+    if encode(value, what) != data:
+        raise Malformed(f"{what} is not in canonical form")
     return value
 
 

@@ -92,7 +92,8 @@ def pack_goodbye(reason: str, detail: str) -> bytes:
 
 def parse_goodbye(body: bytes, sender: str = "the peer") -> tuple[str, str]:
     """Reason and detail. Raises Malformed, also for a detail that could move the cursor of a terminal."""
-    fields = Fields(decode(body, MAX_GOODBYE), f"the goodbye of {sender}")
+    what = f"the goodbye of {sender}"
+    fields = Fields(decode(body, MAX_GOODBYE, what), what)
     reason, detail = fields.choice("reason", GOODBYE_REASONS), fields.text("detail", MAX_DETAIL)
     fields.end()
     if not detail.isprintable():

@@ -81,6 +81,9 @@ MAX_NODE_MESSAGE = 2 * MAX_SIGNAL + 1024
 MAX_NODE_MESSAGES = 256
 """Messages of another node that wait to be read: signals for every transport that is raced, and the rest."""
 
+MAX_PINGS = 64
+"""Pings of another node between two of ours: one, or a few after a stop; each is work for us, and an answer."""
+
 MAX_NODE_UNSENT = 4 << 20
 """Bytes kept for a node that does not take them: a hundred signals."""
 

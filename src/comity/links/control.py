@@ -16,7 +16,7 @@ from socket import socket
 from typing import Any
 
 from comity.core.encoding import MAX_INTEGER, Fields, Malformed, decode, encode
-from comity.core.limits import MAX_NODE_MESSAGE, MAX_NODE_MESSAGES, MAX_NODE_UNSENT
+from comity.core.limits import MAX_NODE_MESSAGE, MAX_NODE_MESSAGES, MAX_NODE_UNSENT, MAX_PINGS
 from comity.errors import ComityError, PeerError
 from comity.links.link import Goodbye
 from comity.links.pairing import Pairing
@@ -52,6 +52,8 @@ class ControlLink:
         self._inbox: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._heard = time.monotonic()
         self._beat: asyncio.TimerHandle | None = None
+        self._pings = 0  # of the peer, since my last one
+        self._what = f"a message of {self.name}'s node"
         self._asked, self._asked_at = 0, 0.0  # the last ping's number, and when it first went; 0.0 once answered
 
     @classmethod
@@ -120,6 +122,7 @@ class ControlLink:
         if not self._asked_at:
             self._asked, self._asked_at = self._asked + 1, time.perf_counter()
         self._put({"ping": self._asked})
+        self._pings = 0
         self._beat = asyncio.get_running_loop().call_later(BEAT, self._ask)
 
     def _received(self, data: bytes) -> None:
@@ -135,16 +138,19 @@ class ControlLink:
                     break
                 body = bytes(buffer[PREFIX:end])
                 del buffer[:end]
-                self._take(decode(body, MAX_NODE_MESSAGE))
+                self._take(decode(body, MAX_NODE_MESSAGE, self._what))
         except PeerError as exc:
             self._end(exc)
             self.goodbye("protocol", exc.message)
 
     def _take(self, value: Any) -> None:
-        fields = Fields(value, f"a message of {self.name}'s node")
+        fields = Fields(value, self._what)
         if "ping" in value:
             number = fields.number("ping", 0, MAX_INTEGER - 1)
             fields.end()
+            self._pings += 1
+            if self._pings > MAX_PINGS:
+                raise PeerError(f"{self.name}'s node asks again and again, more than {MAX_PINGS} times in {BEAT:g} s")
             self._put({"pong": number})
         elif "pong" in value:
             number = fields.number("pong", 0, self._asked)

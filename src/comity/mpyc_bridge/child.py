@@ -27,7 +27,6 @@ import socket
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any, NoReturn
 
 from comity.core.encoding import Malformed
@@ -40,6 +39,7 @@ from comity.mpyc_bridge.epochs import Epochs
 from comity.mpyc_bridge.imports import Finder
 from comity.mpyc_bridge.loop import FIRST_PORT, host, make_loop
 from comity.mpyc_bridge.main_program import run_as_main, show_exception
+from comity.mpyc_bridge.memory import peak_memory
 from comity.mpyc_bridge.private import marks, placed
 
 GRACE = 1.5
@@ -306,7 +306,7 @@ class Child:
                 epochs=epochs.count,
                 program_seconds=(epochs.stopped or ended) - began,
                 cpu_seconds=usage.ru_utime + usage.ru_stime,
-                peak_memory=_peak_memory(),
+                peak_memory=peak_memory(),
                 peers=tuple(peers.values()),
             )
         )
@@ -314,15 +314,6 @@ class Child:
 
 def _raise(code: int) -> NoReturn:
     raise Stop(code)
-
-
-def _peak_memory() -> int:
-    """Bytes. On Linux ru_maxrss goes on from the node's own, VmHWM begins with this program."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _wants_uvloop(arguments: tuple[str, ...]) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from tests.independent.codec import dumps
 
 PROGRAM = """
+import asyncio
 import sys
 import numpy as np
 from mpyc.runtime import mpc
@@ -22,9 +23,11 @@ async def main():
     turns, loud = int(sys.argv[1]), int(sys.argv[2])
     for turn in range(turns):
         await mpc.start()
-        print("values", await mpc.transfer(mpc.pid), flush=True)
+        values = await mpc.transfer(mpc.pid)
+        print("values", values if all(type(value) is int and value < 100 for value in values) else "others", flush=True)
         for _ in range(loud):
             mpc.transfer(bytes(1 << 20), senders=[0, 2], receivers=1)
+            await asyncio.sleep(0)
         secint = mpc.SecInt(32)
         print("sum", await mpc.output(mpc.sum(mpc.input(secint(mpc.pid)))), flush=True)
         numbers = mpc.input(secint.array(np.array([mpc.pid, 7])))

@@ -25,6 +25,7 @@ from tests.independent.notation import (
     Fault,
     Frame,
     Keys,
+    Malformed,
     Preface,
     read_invitation,
     seal,
@@ -36,14 +37,26 @@ from tests.independent.session import Session
 
 ALICE, ME, CAROL = range(3)
 PEERS = (ALICE, CAROL)
-LAST = 2.0
-"""Seconds for a peer to end its side of a channel, where a behaviour awaits that."""
+DRIP = 0.005
+"""Seconds between the drops of a channel that drips."""
 
 LinkKind = tuple[int, int]  # kind and epoch
 
 
 class RawLink(Link):
-    """A link that says what it is told to; it judges nothing that she hears."""
+    """A link that says what it is told to."""
+
+    mute = False  # it says nothing
+    deaf = False  # it acknowledges nothing
+
+    def _send(self, kind: int, body: bytes = b"") -> None:
+        if self.mute or (self.deaf and kind == ACK):
+            return
+        if self.deaf:
+            self.raw(self.frame(kind, body, acknowledged=0))
+            self.count(len(body))
+        else:
+            super()._send(kind, body)
 
     def raw(self, data: bytes) -> None:
         """These bytes, inside TLS, in records of their own."""
@@ -100,6 +113,24 @@ class Wire(Stream):
     def __init__(self, link: RawLink, sock: socket.socket) -> None:
         super().__init__(link, 1 << 40)
         self.sock = sock
+        self.drip = 0  # bytes that leave at once, if not all
+        self._drops = b""
+        self._dripping: asyncio.TimerHandle | None = None
+
+    def flush(self) -> None:
+        if not self.drip:
+            super().flush()
+            return
+        self._drops += self.link.output()
+        if self._dripping is None:
+            self._drop()
+
+    def _drop(self) -> None:
+        drop, self._drops = self._drops[: self.drip], self._drops[self.drip :]
+        self._dripping = None
+        if drop and self._writer is not None:
+            self._writer.write(drop)
+            self._dripping = asyncio.get_running_loop().call_later(DRIP, self._drop)
 
     def raw(self, data: bytes) -> None:
         self.link.raw(data)
@@ -157,6 +188,7 @@ class Mallory:
         self.engine: Callable[[Mallory, int], Engine] = lambda mallory, epoch: Engine(mallory.send_data(epoch))
         self.engines: dict[int, Engine] = {}
         self.free = asyncio.Event()  # her program computes only when this is set
+        self.make_wire: Callable[[RawLink, socket.socket], Wire] = Wire
         self.make_link: Callable[[Ends, int, int, int], RawLink] = self.honest_link
         self.carry: Callable[[Preface, socket.socket], Coroutine[Any, Any, None]] = self.honest_carry
         self.dials: Callable[[int, int], bool] = lambda peer, kind: True
@@ -307,7 +339,7 @@ class Mallory:
     async def honest_carry(self, preface: Preface, sock: socket.socket) -> None:
         """TLS, hello and frames until the channel ends."""
         peer, kind, epoch = preface.sender, preface.kind, preface.epoch
-        wire = Wire(self.make_link(self.ends(peer), kind, epoch, preface.number), sock)
+        wire = self.make_wire(self.make_link(self.ends(peer), kind, epoch, preface.number), sock)
 
         def take(stream: Stream, event: Event) -> None:
             if event[0] == "open" and not self.stands(peer, kind, epoch):
@@ -336,8 +368,9 @@ class Mallory:
         if event[0] == "open":
             self.start(self._beat(wire, peer))
         elif event[0] == "data" and self.answers(peer):
-            for answer in self._said[peer].take(event[1]):
-                wire.link.write(answer)
+            with contextlib.suppress(Malformed):  # what she has asked for, she may get
+                for answer in self._said[peer].take(event[1]):
+                    wire.link.write(answer)
 
     async def _beat(self, wire: Wire, peer: int) -> None:
         while not wire.closed.is_set() and self.answers(peer):

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from tests.attacks.malicious.computing import PROGRAM, RESULT
 from tests.attacks.malicious.party import Mallory
-from tests.attacks.malicious.table import PATH, Behaviour, Ends, Goes, Waits
+from tests.attacks.malicious.table import INTERRUPTED, PATH, Behaviour, Ends, Goes, Waits
+from tests.independent.notation import Fault
 from tests.sessions.parties import Party, Stage, stage
 
 from comity.rendezvous.server import Server
@@ -154,9 +155,7 @@ async def _run(behaviour: Behaviour, opened: Stage, address: str, meter: Meter, 
         acted = await asyncio.gather(acting, watching, *answering, return_exceptions=True)
         if isinstance(acted[0], Exception) and not isinstance(acted[0], OSError):
             mallory.faults.append(acted[0])
-        result.faults = [repr(fault) for fault in mallory.faults if isinstance(fault, RuntimeError | AssertionError)]
-        if isinstance(acted[0], Exception) and not isinstance(acted[0], OSError):
-            result.faults.append(f"her part failed: {acted[0]!r}")
+        result.faults = sorted({repr(fault) for fault in mallory.faults if not isinstance(fault, Fault | OSError)})
     for party in result.parties:
         record = json.loads((opened.folder / f"{party.name}.json").read_text())
         party.node, party.program = max(party.node, record["node_memory"]), max(party.program, record["peak_memory"])
@@ -175,13 +174,16 @@ async def _agree(party: Party) -> None:
 
 async def _patience(behaviour: Behaviour, parties: list[Party]) -> None:
     """Ends what goes on: where it must wait, once it has said for whom; elsewhere, after too long a time."""
-    if isinstance(behaviour.ends, Waits):
-        with contextlib.suppress(AssertionError, TimeoutError):
-            async with asyncio.timeout(TOO_LONG):
-                for party in parties:
-                    await party.event("waiting")
-    else:
-        await asyncio.sleep(TOO_LONG)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(TOO_LONG):
+            if isinstance(behaviour.ends, Waits):
+                try:
+                    for party in parties:
+                        await party.event("waiting")
+                except AssertionError:  # it has ended by itself
+                    await asyncio.Event().wait()
+            else:
+                await asyncio.Event().wait()
     for party in parties:
         if party.process.returncode is None:
             party.process.terminate()
@@ -212,15 +214,15 @@ def judge(result: Result) -> str:
         return "; ".join(result.faults)
     for party in result.parties:
         if isinstance(ends, Goes):
-            if party.code or party.output != RESULT * behaviour.turns:
-                return f"{party.name} does not go on: {party.code} {party.message} {party.output!r}"
+            if party.code or (ends.right and party.output != RESULT * behaviour.turns):
+                return f"{party.name} does not go on: {party.code} {party.message} {party.output!r} {party.waited}"
         elif isinstance(ends, Waits):
             if "mallory" not in party.waited:
                 return f"{party.name} does not say that it waits for mallory: {party.code} {party.message}"
-            if party.code not in ends.codes:
+            if party.code != INTERRUPTED:
                 return f"{party.name} ends with {party.code} {party.message}"
         elif not _named(party):
-            return f"{party.name} does not name mallory: {party.code} {party.message} {party.output!r}"
+            return f"{party.name} does not name mallory: {party.code} {party.message} {party.output!r} {party.waited}"
     if not isinstance(ends, Goes | Waits):
         saw = [party for party in result.parties if ends.message in party.message and party.code == ends.code]
         if not saw:

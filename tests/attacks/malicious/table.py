@@ -20,17 +20,17 @@ Prepare = Callable[[Mallory], None]
 
 @dataclass(frozen=True)
 class Goes:
-    """It does no harm: both compute the right result."""
+    """It does no harm: both compute the right result. Or, in place of that, what her numbers make of it."""
+
+    right: bool = True
 
     def __str__(self) -> str:
-        return "goes on rightly"
+        return "goes on rightly" if self.right else "goes on, with other numbers"
 
 
 @dataclass(frozen=True)
 class Waits:
     """It could be an honest party that takes long: both say for whom they wait, until somebody presses Ctrl-C."""
-
-    codes: tuple[int, ...] = (INTERRUPTED, PEER)
 
     def __str__(self) -> str:
         return "waits, and says for whom"
@@ -53,7 +53,7 @@ class Behaviour:
     name: str
     layer: str
     ends: Goes | Waits | Ends
-    act: Act | None = None  # once every link stands and the others' programs run; then she computes on
+    act: Act | None = None  # once every link stands and the others' programs run; then she computes on, or all wait
     prepare: Prepare = lambda mallory: None  # before the ceremony
     early: Act | None = None  # once the session stands, in place of `reach`
     turns: int = 1  # starts of the runtime
@@ -64,4 +64,5 @@ class Behaviour:
         await mallory.linked.wait()
         if self.act is not None:
             await self.act(mallory)
-        mallory.free.set()
+        if not isinstance(self.ends, Waits):
+            mallory.free.set()
