@@ -1,10 +1,14 @@
 """What a TUN device is asked for on kernels of different ages."""
 
 import errno
+import os
+import socket
 
 import pytest
+from tests.lab.spaces import missing, spaces
 
 from comity.lab import tun
+from comity.lab.inside import inside
 
 USO, TSO, CHECKSUM = 0x60, 0x06, 0x01  # linux/if_tun.h
 
@@ -40,3 +44,19 @@ def test_a_kernel_that_takes_nothing_is_no_use(monkeypatch: pytest.MonkeyPatch) 
     Kernel(monkeypatch, 0)
     with pytest.raises(OSError, match="no such offload"):
         tun.superpackets(3, True)
+
+
+@pytest.mark.lab
+@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+def test_what_nobody_reads_is_counted() -> None:
+    with spaces("a") as (a,):
+        device = tun.open_tun(a.pid)
+        try:
+            a.up("wan", ["203.0.114.1/32"], ["direct"])
+            before = tun.unread(a.pid)
+            with inside(a.pid, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+                for _ in range(tun.QUEUE + 100):
+                    sock.sendto(b"", ("203.0.115.1", 9))
+            assert tun.unread(a.pid) - before >= 100
+        finally:
+            os.close(device)

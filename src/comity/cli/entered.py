@@ -19,6 +19,7 @@ LOST = {
     "down": "on a line that was cut",
     "partition": "between hosts that were parted",
     "foreign source": "with an address of somebody else as their source",
+    "unread": "that came faster than they could be read",
     "refused": "that a device did not take",
 }
 """Why a delay core drops packets that were to go somewhere, in people's words."""
@@ -49,7 +50,7 @@ async def entered(
             talk.line("Late", shown, event="late", packets=late.packets, **fields)
             lost = Counter[str]()
             for uplink in (await made.counts()).values():
-                lost.update({reason: uplink[reason] for reason in LOST if reason in uplink})
+                lost.update({reason: uplink[reason] for reason in LOST if uplink.get(reason)})
             if lost:
                 shown = ", ".join(f"{count} {LOST[reason]}" for reason, count in lost.most_common())
                 talk.line("Lost", f"packets: {shown}", event="lost", reasons=dict(lost))

@@ -35,6 +35,7 @@ from comity.lab.kernel import Spaces
 from comity.lab.names import Resolver
 from comity.lab.nat import forget, ruleset
 from comity.lab.selftest import measure
+from comity.lab.tun import unread
 from comity.lab.wire import Task, Wire, failure
 
 MOST_HINTS = 10
@@ -229,7 +230,8 @@ class Leader:
         return vars(await self._core.lateness())
 
     async def do_counts(self) -> dict[str, dict[str, int]]:
-        return await self._core.counts()
+        counts = await self._core.counts()
+        return {name: {**found, "unread": unread(self._space(name))} for name, found in counts.items()}
 
     async def _end_jobs(self) -> None:
         """What still runs has a moment to say goodbye; what has left its process group is the kernel's."""

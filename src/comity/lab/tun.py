@@ -7,6 +7,7 @@ import fcntl
 import os
 import socket
 import struct
+from pathlib import Path
 
 from comity.errors import UsageError
 from comity.lab.inside import inside
@@ -62,3 +63,10 @@ def superpackets(descriptor: int, wanted: bool) -> None:
         except OSError:  # kernels before 6.2 know no USO
             if flags == choices[-1]:
                 raise
+
+
+def unread(netns: int | str, name: str = "wan") -> int:
+    """Packets that the kernel has dropped, as its queue for the delay core was full."""
+    text = inside(netns, Path("/proc/thread-self/net/dev").read_text)
+    line = next(line for line in text.splitlines() if line.strip().startswith(f"{name}:"))
+    return int(line.partition(":")[2].split()[11])  # proc_pid_net(5): after eight numbers of what was received
