@@ -158,15 +158,15 @@ def connected(act: Callable[[run.Run], None]) -> Callable[[], None]:
     """She does something once every link stands."""
 
     def change() -> None:
-        honest = run.Run._check_connected
+        honest = run.Run._linked
 
-        def check(self: run.Run) -> None:
+        def linked(self: run.Run, party: int, epoch: int) -> None:
             before = self._connected.is_set()
-            honest(self)
+            honest(self, party, epoch)
             if self._connected.is_set() and not before:
                 act(self)
 
-        run.Run._check_connected = check  # type: ignore[method-assign]
+        run.Run._linked = linked  # type: ignore[method-assign]
 
     return change
 
