@@ -14,6 +14,7 @@ from tests.attacks.story import (
     hosted_by_mallory,
     puppet,
     roster_with,
+    sealed,
     waits,
 )
 from tests.core.log import Party, Room, other, remake, secrets_of
@@ -223,6 +224,22 @@ def test_bobs_no_reaches_carol_only_by_phone() -> None:
             party.answer(True)
     two.run()
     waits(carol, State.COMPARING, "carol")
+
+
+def test_mallory_and_eve_show_bob_a_different_threshold() -> None:
+    """In one room: what bob says answers his opening, which alice has never seen, so there is no session at all."""
+
+    def eve(body: bytes, to: Party) -> Iterable[bytes]:
+        return [sealed(lower.raw)] if to.name == "bob" and body == room.bodies[0] else [body]
+
+    room = Room(rendezvous=eve)
+    mallory = room.host("mallory", 3)
+    lower = messages.make("open", mallory.secrets.identity, {**mallory.said("open").body, "t": 0})
+    alice, bob = room.join("alice"), room.join("bob")
+    goes_on(room)
+    for party in (alice, bob):
+        ends(party, STOP, "answers another opening than this one")
+        assert not party.words
 
 
 def test_different_openings_for_bob_and_carol_give_different_words() -> None:

@@ -4,7 +4,8 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from tests.contracts.parties import session
@@ -209,6 +210,41 @@ async def test_who_repeats_a_recorded_preface_gets_no_channel() -> None:
                 with suppress(ConnectionError):  # what was sent in excess is not read
                     assert await loop.sock_recv(channel, 1) == b""
         assert len(bob.taken) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tag": b"another session."},
+        {"sender": 0, "to": 0},
+        {"sender": 1},
+        {"sender": 7},
+        {"to": 0},
+        {"key": b"key of another pair"},
+        {"after": {"kind": CONTROL}},
+        {"after": {"epoch": 1}},
+        {"after": {"number": 2}},
+        {"after": {"nonce": bytes(16)}},
+    ],
+    ids=str,
+)
+async def test_an_arrival_with_a_wrong_preface_is_closed_without_a_word(change: dict[str, Any]) -> None:
+    """Of another session, in a wrong name, for somebody else, under another key, or changed `after` it was made."""
+    async with nodes() as (alice, bob):
+        loop, key = asyncio.get_running_loop(), change.get("key", b"key of the pair")
+        right = preface.parse(alice.channels._pairs.preface(1, DATA, 0, 1))
+        assert right is not None
+        fields = {name: value for name, value in change.items() if name not in ("key", "after")}
+        said = replace(right, **fields).pack(key)
+        if "after" in change:
+            said = replace(right, **change["after"]).pack(key)[: -preface.PROOF_SIZE] + said[-preface.PROOF_SIZE :]
+        with arrival(bob) as channel:
+            await loop.sock_sendall(channel, said)
+            assert await loop.sock_recv(channel, preface.SIZE) == b""
+        assert not bob.taken
+        with arrival(bob) as channel:
+            await loop.sock_sendall(channel, right.pack(b"key of the pair"))
+            assert len(await loop.sock_recv(channel, preface.SIZE)) == preface.SIZE
 
 
 @contextmanager
