@@ -12,7 +12,7 @@ from dataclasses import asdict
 from comity.cli.answers import MAX_ANSWER, Answers
 from comity.core import candidates, frames, identity, invitation, record
 from comity.core.candidates import Offer
-from comity.core.display import harmless
+from comity.core.display import harmless, harmless_lines
 from comity.core.encoding import Malformed
 from comity.core.identity import INVISIBLE
 from comity.core.invitation import Invitation
@@ -146,6 +146,8 @@ def a_line(data: bytes) -> None:
     shown = harmless(said, limit)
     assert len(shown) <= limit and shown.isprintable() and INVISIBLE.isdisjoint(shown)
     assert all(unicodedata.category(c)[0] in "LMNPSZ" for c in shown)
+    lines = harmless_lines(said).split("\n")
+    assert len(lines) == said.count("\n") + 1 and all(line.isprintable() for line in lines)
     reason, detail = frames.parse_goodbye(frames.pack_goodbye("error", said))
     assert reason == "error" and len(detail) == min(len(said), MAX_DETAIL) and detail.isprintable()
 

@@ -10,8 +10,8 @@ import pytest
 from fuzzing.target import TARGETS
 from fuzzing.targets import messages as message_targets
 
-from comity.cli import answers, screen
-from comity.core import candidates, codec, frames, identity, invitation, messages, preface, record, roster
+from comity.cli import answers
+from comity.core import candidates, codec, display, frames, identity, invitation, messages, preface, record, roster
 from comity.core.encoding import Fields
 from comity.lab import names, pcap, stun
 from comity.links import control, link
@@ -52,11 +52,11 @@ FAULTS: list[tuple[str, Any, str, Any]] = [
     ("a_preface", preface, "authentic", lambda data, key: True),
     ("link_hello", frames.Hello, "pack", lambda self: self.transcript),
     ("some_frames", frames.FrameReader, "_continue", swallow),
-    ("a_goodbye", frames, "decode", lambda body, limit: json.loads(body)),
+    ("a_goodbye", frames, "decode", lambda data, *_: json.loads(data)),
     ("a_link", link.Link, "_take_acknowledgement", lambda self, n: setattr(self, "acknowledged", n)),
-    ("control_link", control, "decode", lambda body, limit: json.loads(body)),
+    ("control_link", control, "decode", lambda data, *_: json.loads(data)),
     ("an_exchange", exchange, "_KEY", 15),
-    ("canonical_json", message_targets, "decode", lambda data, limit: json.loads(data)),
+    ("canonical_json", message_targets, "decode", lambda data, *_: json.loads(data)),
     ("an_opening", messages, "check_name", lambda name: name.strip()),
     ("a_hello", messages.x509, "load_der_x509_certificate", lambda data: None),
     ("a_small_message", Fields, "data", lenient),
@@ -76,7 +76,7 @@ FAULTS: list[tuple[str, Any, str, Any]] = [
     ("an_invitation", invitation, "SECRET_SIZE", 15),
     ("an_address", candidates, "_plain", lambda host: host),
     ("a_name", identity, "INVISIBLE", frozenset()),
-    ("a_line", screen, "INVISIBLE", frozenset()),
+    ("a_line", display, "INVISIBLE", frozenset()),
     ("some_answers", answers.Answers, "line", half_a_line),
     ("a_record", record, "_fits", lambda value, kind: True),
 ]
