@@ -179,6 +179,18 @@ async def test_a_process_that_is_told_to_end_says_goodbye(tmp_path: Path) -> Non
             assert isinstance(error, PeerError) and "interrupted" in error.message
 
 
+async def test_nobody_but_its_watcher_asks_how_a_process_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks first gets the only answer: the exit code would be lost, and asyncio would say so on the terminal."""
+    async with session(program(tmp_path, BUSY), 3) as running:
+        running.start()
+        await running.parties[0].until(Running)
+        monkeypatch.delattr("subprocess.Popen.poll")
+        await running.parties[0].process.end()
+        await running.over()
+        monkeypatch.undo()
+        assert running.parties[0].code == 128 + signal.SIGTERM
+
+
 async def test_a_program_that_does_not_end_is_killed(tmp_path: Path) -> None:
     source = """
         import signal

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 from collections import deque
 from collections.abc import AsyncIterator
@@ -155,21 +156,24 @@ class ProgramProcess:
         """Have it say goodbye and leave within `grace` seconds, kill it if it does not, and shut its channels."""
         try:
             if not self._gone.is_set():
-                with contextlib.suppress(ProcessLookupError):
-                    self._process.terminate()
+                self._signal(signal.SIGTERM)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(grace):
                         await self._gone.wait()
         finally:
             if not self._gone.is_set():
-                with contextlib.suppress(ProcessLookupError):
-                    self._process.kill()
+                self._signal(signal.SIGKILL)
             await self._watching
             for _, channel in self._channels.values():
                 with contextlib.suppress(OSError):  # it is unconnected already
                     channel.shutdown(socket.SHUT_RDWR)  # what the program forked may hold it too
                 channel.close()
             self._channels.clear()
+
+    def _signal(self, number: int) -> None:
+        """Not by the methods of asyncio, which look first whether it has ended, and lose its exit code if so."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, number)
 
     async def _watch(self) -> None:
         """The process's end, told after everything that it said. Its own children may still hold the socket."""
@@ -200,7 +204,7 @@ class ProgramProcess:
                     Fault(ComityError(f"the program's process cannot be understood: {exc.message}"))
                 )
                 self._loop.remove_reader(self._sock)
-                self._process.kill()
+                self._signal(signal.SIGKILL)
                 return
 
     def _take(self, message: control.Message) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from comity.core.ceremony import Ceremony, State
+from comity.core.ceremony import Ceremony, Departed, State
 from comity.core.commands import Command, Compare, Confirmed, Finished, Frozen, Joined, Left, Opened, Post, Refused
 from comity.core.messages import Open
 from comity.core.program import Program
@@ -40,6 +40,10 @@ Choose = Callable[[Open, Sequence[str]], Awaitable[tuple[Program, str]]]
 """What a joiner runs, and its name, given what the host opened and the names that are taken (more may come)."""
 
 
+class TooLate(PeerError):
+    """others did not answer in time"""
+
+
 @dataclass
 class Meeting:
     ceremony: Ceremony
@@ -47,14 +51,15 @@ class Meeting:
     key: bytes
     person: Person
     invite_seconds: float
-    choose: Choose | None = None  # for a joiner
-    frozen: Callable[[Frozen], None] = lambda _: None
-    phase: Callable[[str], None] = lambda _: None
+    choose: Choose  # asked of a joiner
+    frozen: Callable[[Frozen], None]
+    phase: Callable[[str], None]
     leaving: bool = False  # it went wrong, and the others are being told
     _position: int = 0  # in the log, of what was read last
     _names: list[str] = field(default_factory=list)
     _finished: Finished | None = None
     _asking: asyncio.Task[None] | None = None
+    _warned: bool = False  # that the host is not there
     _early: list[str] | None = None  # who joined before this party knows what it is invited to: told afterwards
 
     async def hold(self) -> Finished:
@@ -110,9 +115,17 @@ class Meeting:
         waiting = ", ".join(self.ceremony.waiting)
         if seconds >= self._patience(state):
             if not self.ceremony.spent:
-                raise PeerError("nobody came in time", hint="the invitation has expired; start again")
-            raise PeerError(
+                raise TooLate("nobody came in time", hint="the invitation has expired; start again")
+            raise TooLate(
                 f"no answer from {waiting} for {seconds:.0f} s", hint="this invitation is spent: start with a new one"
+            )
+        if state is State.OPENING and not self._warned:
+            self._warned = True
+            self.person.line(
+                "Waiting",
+                "the host: not here yet, or not any more; is this its newest invitation?",
+                event="waiting",
+                names=[],
             )
         if self.ceremony.spent and self._asking is None:
             self.person.line(
@@ -138,7 +151,7 @@ class Meeting:
                         self._early.remove(name)
                     else:
                         self.person.line("Left", f"{name}: {reason}; waiting for another", event="left", name=name)
-                case Refused(name, holder):
+                case Refused(name, holder) if self._early is None:
                     why = "the name is taken" if name == holder else f"the name looks like {holder}"
                     self.person.line("Refused", f"{name}: {why}", event="refused", name=name, holder=holder)
                 case Frozen():
@@ -162,8 +175,6 @@ class Meeting:
         await self.mailbox.post(seal(self.key, os.urandom(12), body, CONTEXT))
 
     async def _choose(self, opened: Open) -> None:
-        if self.choose is None:
-            raise PeerError("the room was opened by somebody else")
         program, name = await self.choose(opened, self._names)
         early, self._early = self._early or [], None
         for joined in early:
@@ -220,6 +231,10 @@ class Meeting:
 
 def _reason(exc: BaseException) -> str:
     """What the others are told: one of core.messages.REASONS."""
+    if isinstance(exc, Departed):
+        return exc.reason
+    if isinstance(exc, TooLate):
+        return "error"
     if isinstance(exc, WordsDiffer):
         return "words"
     if isinstance(exc, ProgramDiffers):

@@ -59,6 +59,10 @@ class Party:
     _program: asyncio.Task[ProgramProcess] | None = None
     _meeting: Meeting | None = None
 
+    def __post_init__(self) -> None:
+        self._secrets = Secrets(self.seed, os.urandom(32), os.urandom(32), os.urandom(32))  # of this session
+        self._certificate = make_certificate(self._secrets.session)
+
     def phase(self, name: str) -> None:
         self.record.passed(name, time.monotonic() - self._began)
 
@@ -79,19 +83,18 @@ class Party:
         if options.m == 1:
             await self._alone(found, examined, transports)
             return
-        secrets = self._draw()
         secret = os.urandom(SECRET_SIZE)
         rooms = frozenset((room_name(secret), signal_room(secret)))
         async with (
             meeting_place(options, rooms, self._rendezvous_report) as (rendezvous, addresses),
             rendezvous.open(room_name(secret)) as mailbox,  # before anybody is invited there
         ):
-            host = fingerprint(public_key(secrets.identity))
+            host = fingerprint(public_key(self.seed))
             invitation = Invitation(secret, host, addresses, options.certificate)
             invite(invitation, options.m, bool(options.rendezvous), self.person)
             self.phase("invite")
             opened = Open(options.m, options.threshold, program, tuple(transports), options.name, options.verify)
-            await self._hold(rendezvous, mailbox, secret, secrets, transports, found, opened, examined)
+            await self._hold(rendezvous, mailbox, secret, transports, found, opened, examined)
 
     # -- join --------------------------------------------------------------------------------------------------------
 
@@ -103,7 +106,7 @@ class Party:
         secret = invitation.secret
         with usable_transports(self.options) as transports:
             async with rendezvous.open(room_name(secret)) as mailbox:
-                await self._hold(rendezvous, mailbox, secret, self._draw(), transports, found, invitation.host)
+                await self._hold(rendezvous, mailbox, secret, transports, found, invitation.host)
 
     def _rendezvous_report(self, line: str) -> None:
         """People wait for it only until they are connected, or leave."""
@@ -113,9 +116,6 @@ class Party:
             self.person.line("Rendezvous", line.removeprefix("the rendezvous "), event="rendezvous", text=line)
 
     # -- both --------------------------------------------------------------------------------------------------------
-
-    def _draw(self) -> Secrets:
-        return Secrets(self.seed, os.urandom(32), os.urandom(32), os.urandom(32))
 
     async def _examine(self, found: FoundProgram, m: int, t: int) -> Examined:
         examined = await probe(found, m=m, threshold=t)
@@ -130,15 +130,14 @@ class Party:
         rendezvous: Rendezvous,
         mailbox: Mailbox,
         secret: bytes,
-        secrets: Secrets,
         transports: dict[str, Transport],
         found: FoundProgram | None,
         host: Open | bytes,
         examined: Examined | None = None,
     ) -> None:
         options = self.options
-        certificate = make_certificate(secrets.session)
-        ceremony = Ceremony(secrets, certificate, options.name, tuple(transports), options.verify, host)
+        offered = tuple(transports)
+        ceremony = Ceremony(self._secrets, self._certificate, options.name, offered, options.verify, host)
         chosen = found
 
         async def choose(opened: Open, taken: Sequence[str]) -> tuple[Program, str]:
@@ -163,7 +162,7 @@ class Party:
                 ceremony, mailbox, room_key(secret), self.person, INVITE_SECONDS, choose, frozen, self.phase
             )
             finished = await self._meeting.hold()
-            run = await self._make_run(finished, secrets, certificate, transports)
+            run = await self._make_run(finished, transports)
             await run.go(rendezvous, signal_room(secret), self._meeting)
 
     def _distinct_name(self, taken: Sequence[str]) -> str:
@@ -193,12 +192,11 @@ class Party:
 
     async def _start_program(self, found: FoundProgram, examined: Examined, frozen: Frozen) -> ProgramProcess:
         """Early, while people still compare: importing MPyC overlaps with that. It waits for the session's keys."""
-        m = len(frozen.names)
         return await ProgramProcess.start(
             found,
             examined.files,
             number=frozen.number,
-            m=m,
+            m=len(frozen.names),
             threshold=self.record.t,
             seed=int.from_bytes(frozen.shared[:4], "big"),
             names=frozen.names,
@@ -212,33 +210,40 @@ class Party:
                 program = await self._program
                 await program.end()
 
-    async def _make_run(
-        self, finished: Finished, secrets: Secrets, certificate: bytes, transports: dict[str, Transport]
-    ) -> Run:
+    async def _make_run(self, finished: Finished, transports: dict[str, Transport]) -> Run:
         session = finished.session
         names = tuple(member.name for member in session.members)
         self.record.session, self.record.transport = session_name(session.transcript), session.transport
         said = promise(names, session.threshold)
         self.person.line("Agreed", said, event="agreed", names=list(names), threshold=session.threshold)
-        pairs = Pairs.of(session, finished.number, secrets)
-        return await self._with_program(pairs, secrets, certificate, transports[session.transport])
+        pairs = Pairs.of(session, finished.number, self._secrets)
+        return await self._with_program(pairs, transports[session.transport])
 
-    async def _with_program(self, pairs: Pairs, secrets: Secrets, certificate: bytes, transport: Transport) -> Run:
+    async def _with_program(self, pairs: Pairs, transport: Transport) -> Run:
         if self._program is None:
             raise PeerError("the roster never stood")
         program = await asyncio.shield(self._program)
-        return Run(pairs, secrets, certificate, program, transport, self.options, self.person, self.record, self.phase)
+        return Run(
+            pairs,
+            self._secrets,
+            self._certificate,
+            program,
+            transport,
+            self.options,
+            self.person,
+            self.record,
+            self.phase,
+        )
 
     async def _alone(self, found: FoundProgram, examined: Examined, transports: dict[str, Transport]) -> None:
-        secrets, name = self._draw(), self.options.name
-        certificate = make_certificate(secrets.session)
+        secrets, name = self._secrets, self.options.name
         keys = public_key(secrets.session), exchange_public(secrets.exchange)
-        me = Member(name, public_key(secrets.identity), *keys, certificate, self.options.verify)
+        me = Member(name, public_key(secrets.identity), *keys, self._certificate, self.options.verify)
         session = Session((me,), 0, os.urandom(32), os.urandom(16), "", self.record.digest)
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._end_program)
             frozen = Frozen(0, (name,), os.urandom(32))
             self._program = asyncio.ensure_future(self._start_program(found, examined, frozen))
             pairs = Pairs.of(session, 0, secrets)
-            run = await self._with_program(pairs, secrets, certificate, next(iter(transports.values())))
+            run = await self._with_program(pairs, next(iter(transports.values())))
             await run.alone()
