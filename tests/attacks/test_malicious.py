@@ -14,6 +14,7 @@ from tests.attacks.malicious.running import rendezvous, run
 pytestmark = [pytest.mark.session, pytest.mark.timeout(60)]
 
 QUICK = [
+    "message: stops after the values",
     "noise at carol alone",
     "2 001 signals",
     "closes a spare control channel once the link stands",

@@ -5,12 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comity.core.encoding import Malformed
-from comity.core.record import MAX_LINE, PHASES, PeerRecord, Record, parse, session_name
+from comity.core.record import MAX_LINE, PHASES, PeerRecord, Record, StallRecord, parse, session_name
 
 
 def record() -> Record:
     made = Record(1, 3, 1, session_name(b"T" * 32), "direct", "sum", "ab" * 32)
     made.peers = [PeerRecord(0, "direct", 1.5, 10, 20, 1, 2), PeerRecord(2)]
+    made.stalls = [StallRecord(2, "message", 14.0), StallRecord(0, "path", 2.5)]
     for i, phase in enumerate(PHASES):
         made.passed(phase, i / 3)
     return made
@@ -22,6 +23,12 @@ def test_a_record_is_one_line_and_comes_back() -> None:
     assert parse(line) == record()
     assert list(json.loads(line)["phases"]) == list(PHASES)
     assert json.loads(line)["phases"]["joined"] == 0.6667
+
+
+def test_a_line_from_before_there_were_stalls_is_read() -> None:
+    value = json.loads(record().line())
+    del value["stalls"]
+    assert parse(json.dumps(value)).stalls == []
 
 
 def test_the_parties_of_a_session_share_its_name_and_others_do_not() -> None:
@@ -47,7 +54,8 @@ def test_the_parties_of_a_session_share_its_name_and_others_do_not() -> None:
         record().line().replace('"versions":{}', '"versions":{"mpyc":11}'),
         record().line().replace('"versions":{}', '"versions":[]'),
         record().line().replace('"joined":0.6667', '"joined":"soon"'),
-        record().line().replace('"peers":[', '"peers":{"0":[').replace('],"rounds"', ']},"rounds"'),
+        record().line().replace('"peers":[', '"peers":{"0":[').replace('],"stalls"', ']},"stalls"'),
+        record().line().replace('"why":"path"', '"way":"path"'),
         "[" * 100_000,
         " " * (MAX_LINE + 1),
     ],

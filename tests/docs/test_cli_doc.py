@@ -10,7 +10,7 @@ from tests.docs.pages import ROOT, named, page, section, tables
 from comity import errors
 from comity.cli.main import commands
 from comity.cli.running import INTERRUPTED
-from comity.core.record import PHASES, PeerRecord, Record
+from comity.core.record import PHASES, PeerRecord, Record, StallRecord
 from comity.errors import ComityError
 
 TEXT = page("docs/cli.md")
@@ -104,7 +104,8 @@ def test_every_event_is_listed_with_its_fields() -> None:
 
 
 def test_every_field_of_the_record_is_described() -> None:
-    record, phases, peer = tables(section(TEXT, "## The record"))
+    record, phases, peer, stall = tables(section(TEXT, "## The record"))
     assert [name for cell, _ in record for name in named(cell)] == ["version", *(f.name for f in fields(Record))]
     assert [name for cell, _ in peer for name in named(cell)] == [f.name for f in fields(PeerRecord)]
+    assert [name for cell, _ in stall for name in named(cell)] == [f.name for f in fields(StallRecord)]
     assert tuple(name for cell, _ in phases for name in named(cell)) == PHASES

@@ -24,6 +24,7 @@ from comity.mpyc_bridge.control import (
     Message,
     Ready,
     Running,
+    Stalled,
     Task,
     Totals,
     Unagreed,
@@ -44,6 +45,8 @@ MESSAGES: list[Message] = [
     Linked(1, 0, 0.25),
     Linked(1, 0, None),
     Running(4),
+    Stalled(()),
+    Stalled.of({2: ("message", 14.0), 0: ("unread", 2.5)}),
     Closed(9),
     Totals(100, 2, 1.5, 0.75, 1 << 30, (PEER,)),
 ]

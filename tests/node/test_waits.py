@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from comity.node.waits import LATE_SECONDS, LOOK_SECONDS, SILENCE_SECONDS, Lost, Waits
+from comity.node.waits import LATE_SECONDS, LOOK_SECONDS, MAX_STALLS, SILENCE_SECONDS, Lost, Waits
 
 NAMES = ("alice", "bob", "carol", "dave")
 
@@ -40,13 +40,15 @@ class Run:
         silent: dict[int, float] | None = None,
         pathless: tuple[int, ...] = (),
         idle: tuple[int, ...] = (),
+        stalled: dict[int, tuple[str, float]] | None = None,
     ) -> None:
-        """`silent`: since when; whoever is in neither answers all the time."""
+        """`silent`, `stalled`: since when; whoever is in neither answers all the time."""
         for _ in range(seconds):
             self.now += LOOK_SECONDS
             since = dict.fromkeys((1, 2, 3), self.now) | (silent or {})
             silences = {peer: self.now - then for peer, then in since.items() if peer not in pathless}
-            self.waits.look(self.now, silences, pathless, idle)
+            waits = {peer: (why, self.now - then) for peer, (why, then) in (stalled or {}).items()}
+            self.waits.look(self.now, silences, pathless, idle, waits)
 
 
 def test_where_all_is_well_nothing_is_said() -> None:
@@ -137,3 +139,67 @@ def test_a_process_that_was_stopped_itself_listens_before_it_judges() -> None:
     assert not run.screen.lines
     with pytest.raises(Lost, match="no answer from carol for 15 s"):
         run.pass_(20, silent={2: 103.0})
+
+
+def test_a_peer_whose_message_the_program_needs_is_named_less_and_less_often() -> None:
+    run = Run()
+    run.pass_(30, stalled={2: ("message", run.now)})
+    assert run.screen.lines == [f"Waiting: carol: {n} s for a message" for n in (6, 12, 24)]
+    assert run.screen.events[0] == {
+        "event": "waiting",
+        "names": ["carol"],
+        "why": "message",
+        "seconds": 6.0,
+    }
+
+
+def test_who_owes_a_message_after_another_one_came_is_told_of_again_after_as_long() -> None:
+    run = Run()
+    for _ in range(3):
+        run.pass_(7, stalled={2: ("message", run.now)})
+        run.pass_(1)
+    assert run.screen.lines == ["Waiting: carol: 6 s for a message"] * 3
+
+
+def test_each_reason_for_waiting_has_its_words() -> None:
+    run = Run()
+    run.pass_(6, stalled={1: ("start", run.now), 2: ("unread", run.now), 3: ("message", run.now)})
+    assert run.screen.lines == [
+        "Waiting: bob: 6 s for another start of the program there",
+        "Waiting: dave: 6 s for a message",
+        "Waiting: carol: nothing was taken for 6 s",
+    ]
+
+
+def test_whose_node_is_silent_is_not_waited_for_twice() -> None:
+    run = Run()
+    run.pass_(9, silent={2: run.now}, stalled={2: ("message", run.now)})
+    assert run.screen.lines == ["Waiting: carol: no answer for 6 s"]
+
+
+def test_what_was_waited_for_stands_in_the_record() -> None:
+    run = Run()
+    run.pass_(3, pathless=(3,), idle=(2, 3))
+    run.pass_(1)
+    run.pass_(14, stalled={2: ("message", run.now)})
+    run.pass_(1, stalled={1: ("message", run.now)})
+    run.pass_(7, silent={1: run.now - 1})
+    run.pass_(4, stalled={3: ("unread", run.now)})
+    stalls = [(stall.party, stall.why, stall.seconds) for stall in run.waits.end()]
+    assert stalls == [
+        (3, "path", 3.0),
+        (2, "program", 3.0),
+        (2, "message", 14.0),
+        (1, "silence", 8.0),
+        (3, "unread", 4.0),
+    ]
+    assert run.waits.end() == run.waits.end()
+
+
+def test_of_too_many_waits_the_longest_are_recorded() -> None:
+    run = Run()
+    for seconds in (5, *[2] * MAX_STALLS, 3):
+        run.pass_(seconds, stalled={2: ("message", run.now)})
+        run.pass_(1)
+    stalls = [stall.seconds for stall in run.waits.end()]
+    assert stalls == [5.0, *[2.0] * (MAX_STALLS - 2), 3.0]

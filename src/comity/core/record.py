@@ -40,6 +40,15 @@ class PeerRecord:
 
 
 @dataclass
+class StallRecord:
+    """One time of waiting for a peer."""
+
+    party: int
+    why: str  # path, program, silence, start, message, unread
+    seconds: float
+
+
+@dataclass
 class Record:
     party: int
     m: int
@@ -53,6 +62,7 @@ class Record:
     exit: int = 0
     phases: dict[str, float] = field(default_factory=dict)
     peers: list[PeerRecord] = field(default_factory=list)
+    stalls: list[StallRecord] = field(default_factory=list)
     rounds: int = 0  # causal depth over all parties
     epochs: int = 0
     resumptions: int = 0
@@ -84,6 +94,7 @@ def parse(line: str) -> Record:
         if value.pop("version") != VERSION:
             raise Malformed("a record of another version")
         value["peers"] = [_checked(PeerRecord(**peer)) for peer in value["peers"]]
+        value["stalls"] = [_checked(StallRecord(**stall)) for stall in value.get("stalls", [])]
         made: Record = _checked(Record(**value))
         made.line()  # NaN and infinity, which Python's JSON reads and ours never holds
         return made

@@ -107,6 +107,11 @@ class Stream(asyncio.Protocol):
         return self._link.sent
 
     @property
+    def unsent(self) -> int:
+        """The program's bytes that wait here, because the peer does not take them."""
+        return self._waiting
+
+    @property
     def received(self) -> int:
         return self._link.received
 

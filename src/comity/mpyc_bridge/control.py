@@ -7,6 +7,7 @@
                                 Wants    the program starts its runtime again, and has no channel to these peers
                                 Linked   a link stands
                                 Running  all links of an epoch stand, the program goes on
+                                Stalled  for whom the program waits, once a second while it does
                                 Unagreed a local file is read that is not agreed on
                                 Fault    why the program's process ends, if not by itself
                                 Closed   a channel is of no more use
@@ -20,8 +21,9 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 from comity.core.encoding import Fields, Malformed, decode, encode
 from comity.core.limits import MAX_ARGUMENT, MAX_ARGUMENTS, MAX_CONTROL, MAX_NAME, MAX_PARTIES, MAX_PRIVATE
@@ -36,6 +38,7 @@ from comity.errors import (
     UsageError,
     VerificationError,
 )
+from comity.mpyc_bridge.stalls import REASONS
 
 MAX_TEXT = 2000  # characters of one error message, hint or option
 MAX_TARGET = 4096  # characters of a program's path
@@ -226,6 +229,32 @@ class Running:
 
 
 @dataclass(frozen=True)
+class Stalled:
+    """For whom the program waits, why, and how many seconds already; nobody: it goes on."""
+
+    type: ClassVar[str] = "stalled"
+    waits: tuple[tuple[int, str, float], ...]
+
+    @classmethod
+    def of(cls, waits: Mapping[int, tuple[str, float]]) -> Self:
+        return cls(tuple((peer, reason, seconds) for peer, (reason, seconds) in waits.items()))
+
+    def body(self) -> dict[str, Any]:
+        waits = [{"peer": peer, "reason": why, "seconds": round(seconds * 1e6)} for peer, why, seconds in self.waits]
+        return {"waits": waits}
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        waits = []
+        for value in fields.items("waits", MAX_PARTIES):
+            wait = Fields(value, "a wait")
+            peer, reason = wait.number("peer", 0, MAX_PARTIES - 1), wait.choice("reason", REASONS)
+            waits.append((peer, reason, wait.number("seconds", 0, HIGH) / 1e6))
+            wait.end()
+        return cls(tuple(waits))
+
+
+@dataclass(frozen=True)
 class Unagreed:
     """The program reads a local file that is not among the agreed ones."""
 
@@ -316,10 +345,8 @@ class Totals:
         return cls(rounds, epochs, program, cpu, memory, tuple(peers))
 
 
-Message = Task | Keys | Given | Ready | Wants | Linked | Running | Unagreed | Fault | Closed | Totals
-_TYPES: dict[str, type[Message]] = {
-    kind.type: kind for kind in (Task, Keys, Given, Ready, Wants, Linked, Running, Unagreed, Fault, Closed, Totals)
-}
+Message = Task | Keys | Given | Ready | Wants | Linked | Running | Stalled | Unagreed | Fault | Closed | Totals
+_TYPES: dict[str, type[Message]] = {kind.type: kind for kind in get_args(Message)}
 
 
 def pack(message: Message) -> bytes:

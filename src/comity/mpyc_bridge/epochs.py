@@ -24,8 +24,9 @@ from comity.errors import ComityError, PeerError
 from comity.links.link import Goodbye
 from comity.links.pairing import Pairing
 from comity.links.stream import Depth, Outbox, Stream, attach
-from comity.mpyc_bridge.control import Closed, Fault, Given, Keys, Linked, Message, Running, Wants
+from comity.mpyc_bridge.control import Closed, Fault, Given, Keys, Linked, Message, Running, Stalled, Wants
 from comity.mpyc_bridge.exchange import PATIENCE, Exchange
+from comity.mpyc_bridge.stalls import LOOK_SECONDS, MESSAGE, START, UNREAD, Stalls, State
 
 TRIES = 3
 """Channels of one link that may be lost before its hello; the next one lost is the network's answer."""
@@ -47,6 +48,7 @@ class Epochs:
         self._early: dict[int, list[tuple[Given, socket]]] = {}  # channels by epochs that have not begun
         self._served = 0
         self._connected: Counter[int] = Counter()
+        self._stalls, self._stalled = Stalls(), False
         self.began: float | None = None  # of the clock perf_counter: the runtime's first start is over
         self.stopped: float | None = None  # and its last stop, if it has stopped
 
@@ -86,6 +88,15 @@ class Epochs:
     def stop(self) -> None:
         self.stopped = time.perf_counter()
 
+    def _look(self) -> None:
+        """Tell the node for whom the program waits, while it waits and once when that is over."""
+        states = ((link.peer, link.state) for link in self._begun[-1].links.values())
+        waits = self._stalls.look(time.monotonic(), states)
+        if waits or self._stalled:
+            self.report(Stalled.of(waits))
+        self._stalled = bool(waits)
+        asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+
     def goodbye(self, reason: str, detail: str) -> None:
         for link in self.links:
             link.goodbye(reason, detail)
@@ -105,6 +116,8 @@ class Epochs:
             for given, channel in self._early.pop(epoch.index, []):
                 self.give(given, channel)
             epoch.want()
+            if epoch.index == 0:
+                self._look()
         return self._begun[index]
 
 
@@ -148,6 +161,7 @@ class PeerLink:
         self._lost = 0
         self._factory: Factory | None = None  # of a lower peer, which MPyC awaits
         self._stands = asyncio.Event()
+        self._exchanger: Any = None  # MPyC's end
         self.stream: Stream | None = None
         self.exchange = Exchange(peer, self._name, self._fault, epoch.check, self._epochs.stop)
         self.over = asyncio.Event()
@@ -156,6 +170,25 @@ class PeerLink:
     def bare(self) -> bool:
         """Whether there is no channel to try."""
         return self.stream is None and not self._candidates and not self._spare
+
+    @property
+    def state(self) -> State:
+        """What the program wants of this peer now."""
+        stream, exchange = self.stream, self.exchange
+        taken = 0 if stream is None else stream.sent
+        return State(self._wanted(), exchange.messages_received, taken)
+
+    def _wanted(self) -> str:
+        if self.over.is_set():
+            return ""
+        if self.stream is None:
+            return START if self._epoch.index else ""  # of the first epoch the node itself knows
+        if self._exchanger is None or self.exchange.peer_finished:
+            return ""
+        asked = (slot for slot in self._exchanger.buffers.values() if isinstance(slot, asyncio.Future))
+        if not self.exchange.registered or any(not slot.done() for slot in asked):
+            return MESSAGE
+        return UNREAD if self.stream.unsent else ""
 
     def offer(self, given: Given, channel: socket) -> None:
         """A channel: try it now, later, or not at all."""
@@ -248,7 +281,7 @@ class PeerLink:
 
     def _join(self, factory: Factory, stream: Stream) -> tuple[asyncio.Transport, Any]:
         """Put MPyC's end and the link together."""
-        exchanger = factory()
+        self._exchanger = exchanger = factory()
         transport = self.exchange.attach(exchanger, stream)
         self._epoch.check()
         return transport, exchanger

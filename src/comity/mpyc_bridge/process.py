@@ -25,6 +25,7 @@ from comity.mpyc_bridge.control import (
     Linked,
     Ready,
     Running,
+    Stalled,
     Task,
     Totals,
     Unagreed,
@@ -44,7 +45,7 @@ class Ended:
 
 
 Stream = int | IO[bytes] | None
-Event = Ready | Wants | Linked | Running | Unagreed | Fault | Totals | Ended
+Event = Ready | Wants | Linked | Running | Stalled | Unagreed | Fault | Totals | Ended
 
 
 class ProgramProcess:

@@ -19,7 +19,7 @@ from comity.interfaces import Channel, PartyId, Rendezvous, Transport
 from comity.links.control import ControlLink
 from comity.links.link import Goodbye
 from comity.links.pairing import Pairing
-from comity.mpyc_bridge.control import Fault, Linked, Totals, Unagreed, Wants
+from comity.mpyc_bridge.control import Fault, Linked, Stalled, Totals, Unagreed, Wants
 from comity.mpyc_bridge.process import Ended, ProgramProcess
 from comity.node.channels import Channels, Slot
 from comity.node.ending import Ending
@@ -31,6 +31,8 @@ from comity.node.signals import Flood, SignalRoom
 from comity.node.waits import LOOK_SECONDS, Lost, Waits
 
 DONE = "done"
+FRESH_SECONDS = 3.0
+"""For which holds what the program's process said of waiting: it says so every second, unless it is busy."""
 MAX_AHEAD = 1
 """Epochs that a peer may be ahead of our program: its last one ended with a barrier."""
 
@@ -63,6 +65,8 @@ class Run:
     _greeted: Counter[Slot] = field(default_factory=Counter)  # channels on which a control link may come to stand
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _faulted: bool = False
+    _stalled: dict[PartyId, tuple[str, float]] = field(default_factory=dict)  # for whom the program waits
+    _stalled_at: float = 0.0  # of the loop's clock: when it said so
     _leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -236,14 +240,21 @@ class Run:
         """Say for whom we wait, and end the run when a peer's node falls silent."""
         clock = asyncio.get_running_loop()
         waits = Waits(self.ending.names, self.person, clock.time())
+        try:
+            await self._look(clock, waits)
+        finally:
+            self.record.stalls = waits.end()
+
+    async def _look(self, clock: asyncio.AbstractEventLoop, waits: Waits) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             links = {party: peer.control for party, peer in self.peers.items() if not peer.done}
             silences = {party: link.silence for party, link in links.items() if link is not None}
             pathless = [party for party, link in links.items() if link is None]
             idle = [party for party, peer in self.peers.items() if not peer.data]
+            stalled = self._stalled if clock.time() - self._stalled_at < FRESH_SECONDS else {}
             try:
-                waits.look(clock.time(), silences, pathless, idle)
+                waits.look(clock.time(), silences, pathless, idle, stalled)
             except Lost as exc:
                 self.ending.cause(exc, exc.peer)
                 return
@@ -307,6 +318,9 @@ class Run:
                     self._want(epoch, peers)
                 case Linked(party, epoch):
                     self._linked(party, epoch)
+                case Stalled(waits):
+                    self._stalled = {peer: (why, seconds) for peer, why, seconds in waits}
+                    self._stalled_at = asyncio.get_running_loop().time()
                 case Unagreed(label):
                     text = f"{label} is read but not agreed on: --include {label}"
                     warn(self.person, text)

@@ -139,7 +139,7 @@ TABLE = [
         ("a key twice", ERROR, said(packed(b'{"ping":1,"ping":1}'))),
         ("a message above the limit", Ends(PEER, "mallory announces a message of 65535 bytes"), said(b"\xff\xff")),
         ("a message that never ends", Goes(), drips),
-        ("half of a length", ERROR, said(b"\0")),
+        ("half of a length, and a ping behind it", ERROR, said(b"\xff", packed(b'{"ping":1}'))),
         ("FIN", ERROR, on_each(frame(FIN))),
         ("an unknown frame", ERROR, on_each(frame(9))),
         (

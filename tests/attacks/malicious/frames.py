@@ -66,6 +66,8 @@ def frame(kind: int, body: bytes = b"", count: int = 1, **changes: Any) -> Calla
     def act(wire: Wire) -> None:
         wire.raw(wire.link.frame(kind, body, **changes) * count)
         wire.link._fin_sent |= kind == FIN  # or she would judge its acknowledgement
+        if kind == DATA and "offset" not in changes:
+            wire.link.count(len(body))
 
     return act
 

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.attacks.malicious.computing import PROGRAM, RESULT
+from tests.attacks.malicious.computing import ME, PROGRAM, RESULT
 from tests.attacks.malicious.party import Mallory
 from tests.attacks.malicious.table import INTERRUPTED, PATH, Behaviour, Ends, Goes, Waits
 from tests.independent.notation import Fault
@@ -44,6 +44,7 @@ class Honest:
     message: str = ""
     output: str = ""
     waited: list[str] = field(default_factory=list)  # for whom it said that it waits
+    stalls: list[int] = field(default_factory=list)  # and what its record says of that: parties
     node: int = 0  # bytes
     program: int = 0
     seconds: float = 0.0  # from the moment at which mallory began
@@ -158,6 +159,7 @@ async def _run(behaviour: Behaviour, opened: Stage, address: str, meter: Meter, 
         result.faults = sorted({repr(fault) for fault in mallory.faults if not isinstance(fault, Fault | OSError)})
     for party in result.parties:
         record = json.loads((opened.folder / f"{party.name}.json").read_text())
+        party.stalls = [stall["party"] for stall in record["stalls"]]
         party.node, party.program = max(party.node, record["node_memory"]), max(party.program, record["peak_memory"])
 
 
@@ -219,6 +221,8 @@ def judge(result: Result) -> str:
         elif isinstance(ends, Waits):
             if "mallory" not in party.waited:
                 return f"{party.name} does not say that it waits for mallory: {party.code} {party.message}"
+            if ME not in party.stalls:
+                return f"{party.name}'s record does not say that it waited for mallory"
             if party.code != INTERRUPTED:
                 return f"{party.name} ends with {party.code} {party.message}"
         elif not _named(party):
