@@ -21,13 +21,12 @@ PAUSE = 0.5
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class _Listener:
+class _Acceptor:
     def __init__(
-        self, server: socket.socket, admit: Callable[[socket.socket], Channel], report: Callable[[str], None]
+        self, server: socket.socket, take: Callable[[socket.socket], None], report: Callable[[str], None]
     ) -> None:
-        self.arrivals = Arrivals()
         self._server = server
-        self._admit = admit
+        self._take = take
         self._report = report
         self._told = False
         self._loop = asyncio.get_running_loop()
@@ -38,7 +37,6 @@ class _Listener:
         if self._pause:
             self._pause.cancel()
         self._loop.remove_reader(self._server)
-        self.arrivals.close()
 
     def _resume(self) -> None:
         self._loop.add_reader(self._server, self._accept)
@@ -55,11 +53,9 @@ class _Listener:
                     return
                 continue  # this one went away before it was accepted
             try:
-                channel = self._admit(sock)
+                self._take(sock)
             except OSError:  # reset in the meantime
                 sock.close()
-            else:
-                self.arrivals.put(channel)
 
     def _rest(self, reason: str) -> None:
         self._loop.remove_reader(self._server)
@@ -70,16 +66,29 @@ class _Listener:
 
 
 @contextmanager
+def accepting(
+    server: socket.socket, take: Callable[[socket.socket], None], report: Callable[[str], None]
+) -> Iterator[None]:
+    """Accept on a listening socket, which the caller closes, until this is left.
+
+    `take` has the accepted socket from then on; when it raises OSError the socket is closed.
+    """
+    server.setblocking(False)
+    acceptor = _Acceptor(server, take, report)
+    try:
+        yield
+    finally:
+        acceptor.close()
+
+
+@contextmanager
 def listening(
     server: socket.socket, admit: Callable[[socket.socket], Channel], report: Callable[[str], None]
 ) -> Iterator[Arrivals]:
-    """Accept on a listening socket, which the caller closes, until this is left.
-
-    `admit` makes the channel of an accepted socket; when it raises OSError the socket is closed.
-    """
-    server.setblocking(False)
-    listener = _Listener(server, admit, report)
+    """The same with a queue of arrivals. `admit` makes the channel of an accepted socket, or raises OSError."""
+    arrivals = Arrivals()
     try:
-        yield listener.arrivals
+        with accepting(server, lambda sock: arrivals.put(admit(sock)), report):
+            yield arrivals
     finally:
-        listener.close()
+        arrivals.close()

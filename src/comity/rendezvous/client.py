@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ SEND_TIMEOUT = 30.0
 """Seconds for which a server may not take what it is sent; then the connection counts as lost."""
 
 PAUSES = (0.1, 0.2, 0.5, 1.0, 2.5)
-"""Seconds before the attempts to reconnect; the last one again and again."""
+"""Seconds before the attempts to reconnect; the last one again and again, and each up to half as much more."""
 
 ANOTHER = "start a new session, with another rendezvous if there is one"
 
@@ -158,7 +159,7 @@ class _WebMailbox:
                     raise UnreachableError(
                         f"the rendezvous at {connection.address} closes every connection", hint=ANOTHER
                     )
-                await asyncio.sleep(next(pauses, PAUSES[-1]))
+                await _pause(next(pauses, PAUSES[-1]))
                 connection = await self._dial(self._patience.later, good)
         except Malformed as exc:
             self._fail(_faulty(f"the rendezvous at {connection.address} broke the protocol: {exc.message}"))
@@ -186,7 +187,7 @@ class _WebMailbox:
                 if told:
                     self._report("the rendezvous answers again")
                 return connection
-            await asyncio.sleep(pause)
+            await _pause(pause)
 
     async def _talk(self, connection: Connection) -> None:
         """Read and post on this connection until it is lost. Raises Malformed and UnreachableError."""
@@ -266,6 +267,11 @@ class _WebMailbox:
             self._sent.add(key)
             async with asyncio.timeout(SEND_TIMEOUT):
                 await connection.socket.send_bytes(wire.post(body))
+
+
+async def _pause(seconds: float) -> None:
+    """Longer by chance: all members of a server that was restarted would come at once, and again."""
+    await asyncio.sleep(seconds * (1 + secrets.randbelow(500) / 1000))
 
 
 def _faulty(message: str) -> UnreachableError:

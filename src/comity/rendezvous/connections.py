@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, cast
 
@@ -16,9 +16,6 @@ from comity.rendezvous.places import Address, Place, parse_address
 
 REQUEST_TIMEOUT = 10.0
 """Seconds from a connection's first byte to its room, and for a TLS handshake; then the connection is cut off."""
-
-ACCEPT_PAUSE = 0.1
-"""Seconds without accepting when descriptors or memory have run out."""
 
 WRITE_LIMIT = 16 * 1024
 """Bytes that wait to be sent to a member before its next message waits for them."""
@@ -91,46 +88,32 @@ class Connection(web.RequestHandler):
 Admit = Callable[[Address], Place | None]
 
 
-class Acceptor:
-    """Accepts on listening sockets while it runs; who gets no place is closed without an answer."""
+class Entrance:
+    """From an accepted socket to a Connection, by TLS if there is one. Who gets no place is closed unanswered."""
 
     def __init__(self, http: web.Server, admit: Admit, tls: ssl.SSLContext | None) -> None:
         self._http, self._admit, self._tls = http, admit, tls
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._entering: set[asyncio.Task[None]] = set()
 
-    def start(self, listener: socket.socket) -> None:
-        listener.setblocking(False)
-        self._run(self._accept(listener))
+    def take(self, sock: socket.socket) -> None:
+        """Raises OSError when it has left already."""
+        address = parse_address(sock.getpeername()[0])
+        place = self._admit(address)
+        if place is None:
+            sock.close()
+            return
+        sock.setblocking(False)
+        task = asyncio.create_task(self._enter(sock, address, place))
+        self._entering.add(task)
+        task.add_done_callback(self._entering.discard)
 
-    async def stop(self) -> None:
-        tasks = list(self._tasks)
+    async def close(self) -> None:
+        tasks = list(self._entering)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _run(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                sock, peer = await loop.sock_accept(listener)
-            except OSError:  # no descriptor or memory is left, or it went away before it was accepted
-                await asyncio.sleep(ACCEPT_PAUSE)
-                continue
-            address = parse_address(peer[0])
-            place = self._admit(address)
-            if place is None:
-                sock.close()
-            else:
-                self._run(self._enter(sock, address, place))
-            await asyncio.sleep(0)  # who waits already is accepted without a turn of the loop
-
     async def _enter(self, sock: socket.socket, address: Address, place: Place) -> None:
-        """From an accepted socket, by TLS if there is one, to a Connection, which leaves its place by itself."""
         loop = asyncio.get_running_loop()
         handshake: dict[str, Any] = {"ssl_handshake_timeout": REQUEST_TIMEOUT} if self._tls else {}
         entered = False

@@ -12,8 +12,9 @@ from typing import Self, cast
 from aiohttp import WSCloseCode, web
 
 from comity.core.encoding import Malformed
+from comity.reach.listener import accepting
 from comity.rendezvous import wire
-from comity.rendezvous.connections import WRITE_LIMIT, Acceptor, Connection
+from comity.rendezvous.connections import WRITE_LIMIT, Connection, Entrance
 from comity.rendezvous.listening import Listen, open_sockets
 from comity.rendezvous.members import CLOSE_TIMEOUT, Member, close
 from comity.rendezvous.places import Address, Network, Place, Places, client_of, who
@@ -74,15 +75,15 @@ class Server:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             http = web.Server(self._answer)
-            acceptor = Acceptor(http, self._admit, self._tls)
+            entrance = Entrance(http, self._admit, self._tls)
             stack.push_async_callback(http.shutdown, CLOSE_TIMEOUT)
             stack.push_async_callback(self._close_members)
             sockets = await open_sockets(self._listen)
             for sock in sockets:
                 stack.callback(sock.close)
-            stack.push_async_callback(acceptor.stop)
+            stack.push_async_callback(entrance.close)
             for sock in sockets:
-                acceptor.start(sock)
+                stack.enter_context(accepting(sock, entrance.take, _nobody))
             sweeper = asyncio.create_task(self._sweep())
             stack.callback(sweeper.cancel)
             self.addresses = tuple(sock.getsockname()[:2] for sock in sockets)
@@ -174,6 +175,10 @@ def _refuse(status: int, text: str) -> web.Response:
     response = web.Response(status=status, text=text + "\n")
     response.force_close()
     return response
+
+
+def _nobody(line: str) -> None:
+    """Limits keep descriptors from running out; where they do all the same, whoever comes waits."""
 
 
 def _tell_the_loop(exc: Exception) -> None:
