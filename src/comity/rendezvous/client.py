@@ -22,7 +22,7 @@ from comity.rendezvous.rooms import WHY, Reason, check_room
 SEND_TIMEOUT = 30.0
 """Seconds for which a server may not take what it is sent; then the connection counts as lost."""
 
-PAUSES = (0.1, 0.2, 0.5, 1.0, 2.5)
+PAUSES = (0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
 """Seconds before the attempts to reconnect; the last one again and again, and each up to half as much more."""
 
 ANOTHER = "start a new session, with another rendezvous if there is one"

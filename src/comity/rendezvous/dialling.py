@@ -32,8 +32,11 @@ STAGGER = 0.25
 CLOSE_TIMEOUT = 2.0
 """Seconds for which a close waits for the other side's."""
 
-HEARTBEAT = 10.0
-"""Seconds between pings to a silent server; it has half of that to answer."""
+HEARTBEAT = 20.0
+"""Seconds between pings to a silent server; it has half of that to answer, which one that is busy needs."""
+
+HASTE = 0.25
+"""Seconds for which an attempt that did not win waits to be closed."""
 
 SECURE = ("https", "wss")
 
@@ -53,7 +56,7 @@ class Connection:
     welcome: wire.Welcome
 
     async def close(self) -> None:
-        await _close(self.socket)
+        await _close(self.socket, 2 * CLOSE_TIMEOUT)
 
 
 class Failure(Exception):
@@ -129,6 +132,10 @@ class Dialler:
         self._addresses.sort(key=lambda address: address != connection.address)
         return connection
 
+    def avoid(self, address: str) -> None:
+        """Next time it is the last: what came from there was good for nothing."""
+        self._addresses.sort(key=lambda other: other == address)
+
     async def _attempt(self, address: str, query: dict[str, str], timeout: float) -> Connection:
         if self._pinned and urlsplit(address).scheme not in SECURE:
             raise Failure(address, "it has no certificate, and one is demanded", VerificationError)
@@ -171,7 +178,7 @@ class Dialler:
             raise Failure(address, exc.message) from exc
         finally:
             if not welcomed:
-                await _close(opened)
+                await _close(opened, HASTE)
 
 
 async def _abandon(running: set[asyncio.Task[Connection]]) -> None:
@@ -180,13 +187,13 @@ async def _abandon(running: set[asyncio.Task[Connection]]) -> None:
         task.cancel()
     for result in await asyncio.gather(*running, return_exceptions=True):
         if isinstance(result, Connection):
-            await result.close()
+            await _close(result.socket, HASTE)
 
 
-async def _close(opened: aiohttp.ClientWebSocketResponse) -> None:
-    """Close within a bounded time, whatever the other side does."""
+async def _close(opened: aiohttp.ClientWebSocketResponse, timeout: float) -> None:
+    """Close within so many seconds, whatever the other side does."""
     with suppress(TimeoutError, ConnectionError):
-        async with asyncio.timeout(2 * CLOSE_TIMEOUT):
+        async with asyncio.timeout(timeout):
             await opened.close()
 
 
