@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from contextlib import AsyncExitStack
 
@@ -36,9 +37,9 @@ async def test_a_member_meets_every_hostile_server_and_its_memory_stays_small() 
     for (name, (_, why)), address, (kind, message, hints, seconds, grown) in zip(
         attacks.items(), addresses, ended, strict=True
     ):
-        assert kind == UnreachableError.kind and why in message and hints, (name, message)
+        assert kind == UnreachableError.kind and re.search(why, message) and hints, (name, message)
         assert address in message or "did not take a message" in message, (name, message)
-        assert seconds < 10 * SECONDS, (name, seconds)
+        assert seconds < 20 * SECONDS, (name, seconds)
         assert grown < (LITTLE if "entries" not in name else 2 * MAX_ROOM_BYTES), (name, grown)
 
 
@@ -57,7 +58,7 @@ async def test_an_address_that_was_good_for_nothing_is_tried_last() -> None:
     """It welcomes, and closes at once; it would win every race."""
 
     async def welcomes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(AFTER["pings"][0](reader, writer))
+        task = asyncio.ensure_future(AFTER["stops in a message"][0](reader, writer))
         await asyncio.wait({task}, timeout=0.2)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -17,13 +17,20 @@ from comity.interfaces import Mailbox
 from comity.rendezvous import wire
 from comity.rendezvous.dialling import ATTEMPT_TIMEOUT, Connection, Dialler, NoWay, web_session
 from comity.rendezvous.log import Bell, Full, Log, check_body, first_of, key_of
-from comity.rendezvous.rooms import WHY, Reason, check_room
+from comity.rendezvous.rooms import WHY, Bucket, Reason, check_room
 
 SEND_TIMEOUT = 30.0
 """Seconds for which a server may not take what it is sent; then the connection counts as lost."""
 
 PAUSES = (0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
 """Seconds before the attempts to reconnect; the last one again and again, and each up to half as much more."""
+
+SHORTEST = 2.5
+"""Seconds for an attempt when patience is at its end."""
+
+PINGS_RATE, PINGS_BURST = 1.0, 60.0
+"""Pings and pongs of a server, a second: an honest one sends one in many seconds. More would keep a session's node from
+its other work, as each is answered."""
 
 ANOTHER = "start a new session, with another rendezvous if there is one"
 
@@ -159,6 +166,8 @@ class _WebMailbox:
                     raise UnreachableError(
                         f"the rendezvous at {connection.address} closes every connection", hint=ANOTHER
                     )
+                else:
+                    self._dialler.avoid(connection.address)
                 await _pause(next(pauses, PAUSES[-1]))
                 connection = await self._dial(self._patience.later, good)
         except Malformed as exc:
@@ -172,12 +181,12 @@ class _WebMailbox:
         while True:
             left, pause = since + patience - time(), next(pauses, PAUSES[-1])
             try:
-                timeout = min(ATTEMPT_TIMEOUT, max(left, PAUSES[-1]))
+                timeout = min(ATTEMPT_TIMEOUT, max(left, SHORTEST))
                 connection = await self._dialler.connect(self._incarnation, self._position, timeout)
             except NoWay as exc:
                 vain = exc.lasting and not self._incarnation
                 if vain:
-                    left = since + self._patience.refused - time()
+                    left = min(left, since + self._patience.refused - time())
                 if left < pause or all(failure.error is VerificationError for failure in exc.failures):
                     raise _given_up(exc, self._invited) from exc
                 if not (vain or told):
@@ -212,15 +221,30 @@ class _WebMailbox:
         return again
 
     async def _listen(self, connection: Connection) -> None:
+        pings = Bucket(PINGS_RATE, PINGS_BURST)
         while True:
             message = await connection.socket.receive()  # heartbeats end it when the server is gone
             if message.type is aiohttp.WSMsgType.BINARY:
                 self._take(wire.from_server(message.data))
                 self._bell.ring()
+            elif message.type in (aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG):
+                if pings.take(1):
+                    raise Malformed("it sends pings without end")
+                if message.type is aiohttp.WSMsgType.PING and not await self._pong(connection, message.data):
+                    return
             elif message.type is aiohttp.WSMsgType.TEXT or isinstance(message.data, aiohttp.WebSocketError):
                 raise Malformed("a message is no binary one, or too large")
             else:
                 return
+
+    async def _pong(self, connection: Connection, data: bytes) -> bool:
+        """Whether the connection still takes it."""
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT):
+                await connection.socket.pong(data)
+        except (TimeoutError, ConnectionError, aiohttp.ClientError):
+            return False
+        return True
 
     def _take(self, message: wire.Welcome | wire.Entry | wire.Refusal) -> None:
         if isinstance(message, wire.Entry):

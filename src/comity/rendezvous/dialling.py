@@ -158,6 +158,7 @@ class Dialler:
             url,
             protocols=(wire.SUBPROTOCOL,),
             heartbeat=HEARTBEAT,
+            autoping=False,
             timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT),
             max_msg_size=wire.MAX_ENTRY + 1,  # aiohttp refuses a message of exactly this size
             ssl=self._ssl,
@@ -166,10 +167,11 @@ class Dialler:
         try:
             if opened.protocol != wire.SUBPROTOCOL:
                 raise Failure(address, "it is no rendezvous of this version")
-            message = await opened.receive()
-            if message.type is not aiohttp.WSMsgType.BINARY:
+            message, welcome = await opened.receive(), None
+            if message.type is aiohttp.WSMsgType.BINARY:
+                welcome = wire.from_server(message.data)
+            elif opened.closed:
                 raise Failure(address, _closing(opened.close_code), lasting=opened.close_code == Reason.MALFORMED)
-            welcome = wire.from_server(message.data)
             if not isinstance(welcome, wire.Welcome) or welcome.count > MAX_ROOM_BODIES:
                 raise Failure(address, "it is no rendezvous of this version")
             welcomed = True

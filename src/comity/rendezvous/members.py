@@ -64,8 +64,7 @@ class Member:
             message = await self._ws.receive()  # heartbeats end it when the member is gone
             size = len(message.data) if isinstance(message.data, bytes) else 0
             self._connection.was_taken(size)
-            if pause := self._bucket.take(size + BODY_COST):
-                await asyncio.sleep(pause)
+            await asyncio.sleep(self._bucket.take(size + BODY_COST))  # in any case it is the others' turn
             if message.type is WSMsgType.PING:
                 await self._send_pong(message.data)
             elif message.type is WSMsgType.BINARY:
