@@ -23,8 +23,8 @@ from comity.errors import ComityError
 from comity.rendezvous import client, dialling, wire
 from comity.rendezvous.client import Patience, WebRendezvous
 
-SECONDS = 0.6
-"""In place of the ten for an attempt, and for the patience with a mailbox."""
+SECONDS, PATIENCE = 0.6, 2.5
+"""In place of the ten for an attempt, and for a mailbox that takes nothing."""
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 Flood = Callable[[Reader, Writer], Awaitable[None]]
@@ -203,7 +203,7 @@ def _memory() -> int:
 
 async def _meet(address: str) -> tuple[str, str, list[str]]:
     try:
-        patience = Patience(start=0.0, later=SECONDS)  # one attempt
+        patience = Patience(start=0.0, later=PATIENCE)  # one attempt
         async with WebRendezvous([address], patience=patience).open("0a" * 16) as mailbox:
             await mailbox.post(b"is anybody there?")
             async for _ in mailbox.read():
