@@ -58,10 +58,15 @@ class Room:
 
 
 class Eve:
-    """`names`: of the parties as they come. `cut_after`: after so many bodies each is cut off, once."""
+    """`names`: of the parties as they come. `cut_after`: after so many bodies each is cut off, once.
 
-    def __init__(self, names: tuple[str, ...], passes: Passes = honest, *, cut_after: int = 0) -> None:
-        self.names, self.passes, self.cut_after = names, passes, cut_after
+    one_room: whatever room a member asks for, it is led into the same one.
+    """
+
+    def __init__(
+        self, names: tuple[str, ...], passes: Passes = honest, *, cut_after: int = 0, one_room: bool = False
+    ) -> None:
+        self.names, self.passes, self.cut_after, self.one_room = names, passes, cut_after, one_room
         self.rooms: dict[str, Room] = {}
 
     @property
@@ -82,7 +87,7 @@ class Eve:
     async def _answer(self, request: web.BaseRequest) -> web.WebSocketResponse:
         ws = web.WebSocketResponse(protocols=(wire.SUBPROTOCOL,), max_msg_size=0, timeout=0.1)
         await ws.prepare(request)
-        name = request.path.rpartition("/")[2]
+        name = "" if self.one_room else request.path.rpartition("/")[2]
         room = self.rooms.setdefault(name, Room(ceremony=not self.rooms))
         known, after = wire.parse_query(dict(request.query))
         member = room.members.get(known)

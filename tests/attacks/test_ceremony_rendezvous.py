@@ -125,6 +125,16 @@ def test_eve_replays_an_old_room() -> None:
         ends(party, STOP, "was not sealed with this invitation")
 
 
+def test_eve_leads_bob_into_another_room() -> None:
+    """No message says which room it is for: only whoever has that room's invitation can read or write it."""
+    other, _ = old_room()
+    room, alice, bob, carol = with_eve(touching("alice OPEN", lambda _: other.bodies, "bob"))
+    goes_on(room)
+    ends(bob, STOP, "was not sealed with this invitation", "with another rendezvous")
+    waits(alice, State.GATHERING)
+    waits(carol, State.GATHERING)
+
+
 # -- with mallory, who was in an old room and is in this one -----------------------------------------------------------
 
 

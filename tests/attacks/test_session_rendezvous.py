@@ -7,6 +7,7 @@ the session goes on.
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import Path
 
@@ -29,6 +30,15 @@ STOP, PEER, PATH = 3, 4, 5
 NAMES = ("alice", "bob", "carol")
 
 
+NOT_SEALED = "a message in the room was not sealed with this invitation"
+
+
+def folder(above: Path, name: str) -> Path:
+    below = above / name
+    below.mkdir()
+    return below
+
+
 def flipped(body: bytes) -> list[bytes]:
     return [body[:-1] + bytes([body[-1] ^ 1])]
 
@@ -36,7 +46,7 @@ def flipped(body: bytes) -> list[bytes]:
 @pytest.mark.parametrize(
     ("passes", "victims", "code", "message"),
     [
-        (touching("bob HELLO", flipped), NAMES, STOP, "a message in the room was not sealed with this invitation"),
+        (touching("bob HELLO", flipped), NAMES, STOP, NOT_SEALED),
         (touching("alice ROSTER", lambda body: [], "bob"), ("bob",), PEER, "REVEAL too early or too late"),
         (delaying("alice REVEAL", "alice AGREE", "bob"), ("bob",), PEER, "AGREE too early or too late"),
         (
@@ -74,7 +84,31 @@ async def test_eve_cuts_every_connection_once_and_replays_the_whole_room_later(t
         await s.meet(*NAMES)
         ended = await s.end("bob", "carol")
         for code, message in ended.values():
-            assert (code, message) == (STOP, "a message in the room was not sealed with this invitation")
+            assert (code, message) == (STOP, NOT_SEALED)
+        assert s.printed(*NAMES) == {""}
+
+
+async def test_eve_leads_two_sessions_into_one_room(tmp_path: Path) -> None:
+    """What is not sealed with the own invitation is nobody's message, whoever posted it where."""
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(Eve(("alice", "alice"), one_room=True).serve())
+        first = await stack.enter_async_context(scene(folder(tmp_path, "first"), rendezvous=address))
+        await first.meet("alice")
+        second = await stack.enter_async_context(scene(folder(tmp_path, "second"), rendezvous=address))
+        await second.meet("alice")  # reads the opening of the other alice before her own
+        for one in (first, second):
+            assert (await one.end("alice"))["alice"] == (STOP, NOT_SEALED)
+            assert one.printed("alice") == {""}
+
+
+async def test_eve_leads_a_session_s_two_rooms_into_one(tmp_path: Path) -> None:
+    """Signals and the ceremony are sealed differently, so neither is taken for the other."""
+    async with Eve(NAMES * 2, one_room=True).serve() as address, scene(tmp_path, rendezvous=address) as s:
+        await s.meet(*NAMES)
+        await s.agree()
+        ended = await s.end(*NAMES)
+        assert {code for code, _ in ended.values()} <= {STOP, PEER, PATH}, ended
+        assert (STOP, NOT_SEALED) in ended.values(), ended
         assert s.printed(*NAMES) == {""}
 
 
