@@ -142,6 +142,9 @@ class Silent:
 
     detail = line
 
+    def expect(self, question: str, /, *, option: str) -> None:
+        """It may be asked."""
+
     async def ask(self, label: str, /, *lines: str, option: str, event: str = "question", **fields: object) -> bool:
         raise AssertionError("there is nothing to ask before all have agreed")
 
@@ -160,5 +163,5 @@ async def test_eve_stalls_and_is_not_waited_for_without_end(tmp_path: Path, monk
         with pytest.raises(PeerError, match="no answer from carol for 3 s"):
             await joining
         for code, message in (await s.end("alice", "carol")).values():
-            assert (code, message) == (PEER, "bob left: somebody broke the protocol")
+            assert (code, message) == (PEER, "bob left: an error there")
         assert s.printed("alice", "carol") == {""}
