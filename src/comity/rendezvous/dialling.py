@@ -209,7 +209,8 @@ def _reason(exc: Exception) -> str:
     if isinstance(exc, TimeoutError):
         return "no answer"
     if isinstance(exc, aiohttp.WSServerHandshakeError):
-        return f"it is no rendezvous (status {exc.status})"
+        what = "it does not serve now" if exc.status in _PASSING else "it is no rendezvous"
+        return f"{what} (status {exc.status})"
     if isinstance(exc, _Redirected):
         return "it redirects to another place, which is not followed"
     if isinstance(exc, ValueError):  # also aiohttp.InvalidURL
