@@ -24,7 +24,7 @@ from comity.rendezvous import connections, wire
 from comity.rendezvous import server as server_module
 from comity.rendezvous.client import WebRendezvous
 from comity.rendezvous.log import key_of
-from comity.rendezvous.rooms import Limits
+from comity.rendezvous.rooms import Limits, Rooms
 from comity.rendezvous.server import Server
 
 HEAD = struct.pack("!BBQ", 0x82, 0xFF, MAX_BODY) + bytes(4)
@@ -258,10 +258,10 @@ A_ROOM = 64 * 1024
 async def test_three_hundred_rooms_leave_nothing_behind() -> None:
     """The members are processes of their own; the clock jumps over the minute for which a room is remembered."""
     now, most = 0.0, 300
-    rooms = Watched(Limits(rooms=most, connections=most + 8), clock=lambda: now)
-    rooms.left = asyncio.Event()
+    rooms = Rooms(Limits(rooms=most, connections=most + 8), clock=lambda: now)
     left_behind = []
     async with Server(LOCAL, rooms=rooms) as server:
+        tasks = asyncio.all_tasks()
         tracemalloc.start()
         try:
             for count in (30, most):  # the first time fills what is kept for good
@@ -270,12 +270,12 @@ async def test_three_hundred_rooms_leave_nothing_behind() -> None:
                 assert len(rooms) == server.members == count
                 assert tracemalloc.get_traced_memory()[0] - empty < count * A_ROOM
                 await crowd.leave()
-                while len(server.places):
-                    rooms.left.clear()
-                    await asyncio.wait({asyncio.ensure_future(rooms.left.wait())}, timeout=0.1)
+                while connections_left := asyncio.all_tasks() - tasks:
+                    await asyncio.wait(connections_left)
+                await asyncio.sleep(0)  # the last one's place
                 now += 61
                 rooms.sweep()
-                assert len(rooms) == rooms.stored == server.places.held == server.members == 0
+                assert len(rooms) == rooms.stored == len(server.places) == server.places.held == server.members == 0
                 gc.collect()
                 left_behind.append(tracemalloc.get_traced_memory()[0] - empty)
         finally:
