@@ -181,8 +181,12 @@ class Child:
         if task.m > 1:
             for party in self._mpc.parties:
                 party.host, party.port = host(party.pid), FIRST_PORT + party.pid
+        from comity.mpyc_bridge.shares import Shares  # imports MPyC
+
+        shares = Shares(self.fail, task.names.__getitem__)
+        shares.install()
         if not task.pickle:
-            codec.install(mpyc.runtime, self.fail, lambda party: task.names[party])
+            codec.install(mpyc.runtime, self.fail, task.names.__getitem__, shares.check)
 
     def _fill_in(self, task: Task) -> None:
         """Put the private arguments where MPyC has left their marks."""

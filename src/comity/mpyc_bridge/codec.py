@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import cache
+from types import FrameType
 from typing import Any, NoReturn
 
 from comity.core import codec
@@ -26,25 +28,34 @@ def received_from(peer: int) -> type[bytes]:
 
 
 def install(
-    runtime_module: Any, fail: Callable[[ComityError], NoReturn], name: Callable[[int], str] = "party {}".format
+    runtime_module: Any,
+    fail: Callable[[ComityError], NoReturn],
+    name: Callable[[int], str] = "party {}".format,
+    check: Callable[[object, int, FrameType], None] = lambda *_: None,
 ) -> None:
     """Replace `pickle` in mpyc.runtime.
 
     `fail` is called in place of raising: an exception would vanish inside MPyC, and the peers would wait for ever.
     It gets Unsupported for a value of this party's program, RefusedValueError with `peer` for what another party sent;
-    `name` tells what a party is called.
+    `name` tells what a party is called. `check` gets each value that came, who sent it, and the frame that asked.
     """
-    runtime_module.pickle = _Codec(fail, name)
+    runtime_module.pickle = _Codec(fail, name, check)
 
 
 class _Codec:
-    def __init__(self, fail: Callable[[ComityError], NoReturn], name: Callable[[int], str]) -> None:
+    def __init__(
+        self,
+        fail: Callable[[ComityError], NoReturn],
+        name: Callable[[int], str],
+        check: Callable[[object, int, FrameType], None],
+    ) -> None:
         # only now: importing MPyC reads sys.argv, which must be the program's by then
         from comity.mpyc_bridge.values import Values
 
         self._values = Values()
         self._fail = fail
         self._name = name
+        self._check = check
 
     def dumps(self, value: object) -> bytes:
         try:
@@ -56,7 +67,7 @@ class _Codec:
 
     def loads(self, data: bytes) -> object:
         try:
-            return codec.loads(data, self._values)
+            value = codec.loads(data, self._values)
         except Malformed as exc:
             sender = getattr(data, "sender", None)
             if sender is None:  # MPyC reads what this party itself wrote
@@ -65,6 +76,10 @@ class _Codec:
             self._fail(RefusedValueError(message, peer=sender, hint=exc.hints))
         except Exception as exc:
             self._fail(_bug(exc))
+        sender = getattr(data, "sender", None)
+        if sender is not None:
+            self._check(value, sender, sys._getframe(1))
+        return value
 
 
 def _bug(exc: Exception) -> ComityError:

@@ -16,6 +16,8 @@ from tests.independent.notation import (
     CONTROL_LINK,
     DATA_LINK,
     PREFACE_SIZE,
+    PROOF_SIZE,
+    Malformed,
     Preface,
     decode,
     derive,
@@ -114,6 +116,23 @@ async def crowd_that_resets(mallory: Mallory) -> None:
             sock.close()
 
 
+async def wrong_proofs(mallory: Mallory) -> None:
+    """She repeats prefaces, as somebody could who has only seen one: it takes the key to answer the answer."""
+    for peer in PEERS:
+        for _ in range(5):
+            async with connected(mallory, peer) as sock:
+                await _say(sock, mallory.preface(peer, DATA_LINK, 1, 1))
+                await mallory.direct._read(sock)
+                await _say(sock, bytes(PROOF_SIZE))
+                assert await _closed(sock)
+
+
+async def no_proofs(mallory: Mallory) -> None:
+    for peer in PEERS:
+        for _ in range(CROWD):
+            await _say(await mallory.open(peer), mallory.preface(peer, DATA_LINK, 1, 1))
+
+
 async def slowly(mallory: Mallory) -> None:
     """Proper prefaces, three bytes at a time."""
     for peer in PEERS:
@@ -129,7 +148,8 @@ def more_channels(kind: int, epoch: int, count: int) -> Act:
         for peer in PEERS:
             for number in range(count):
                 sock = await mallory.open(peer)
-                await _say(sock, mallory.preface(peer, kind, epoch, 100 + number))
+                with contextlib.suppress(OSError, Malformed):
+                    await mallory.greet(sock, peer, kind, epoch, 100 + number)
 
     return act
 
@@ -296,6 +316,8 @@ TABLE = [
             ("300 connections that say nothing", crowd_in_silence),
             ("150 halves, held open", crowd_of_halves),
             ("300 that are reset, some half said", crowd_that_resets),
+            ("with a wrong proof behind it", wrong_proofs),
+            ("150 without a proof, held open", no_proofs),
             ("three bytes at a time", slowly),
             ("30 channels more for a data link that stands", more_channels(DATA_LINK, 0, 30)),
             ("30 channels more for a control link that stands", more_channels(CONTROL_LINK, 0, 30)),

@@ -27,7 +27,9 @@ from tests.independent.notation import (
     Keys,
     Malformed,
     Preface,
+    proof,
     read_invitation,
+    read_preface,
     seal,
     unseal,
 )
@@ -323,8 +325,19 @@ class Mallory:
         return self.hold(sock)
 
     def preface(self, peer: int, kind: int, epoch: int, number: int, **changes: Any) -> bytes:
+        return self._preface(peer, kind, epoch, number, **changes).pack(self.session.pair_key(peer, "preface"))
+
+    def _preface(self, peer: int, kind: int, epoch: int, number: int, **changes: Any) -> Preface:
         said = {"tag": self.session.tag, "sender": ME, "to": peer, "kind": kind, "epoch": epoch, "number": number}
-        return Preface(**{**said, **changes}).pack(self.session.pair_key(peer, "preface"))
+        return Preface(**{**said, "nonce": os.urandom(16), **changes})
+
+    async def greet(self, sock: socket.socket, peer: int, kind: int, epoch: int, number: int) -> None:
+        """All that a channel begins with."""
+        loop, key = asyncio.get_running_loop(), self.session.pair_key(peer, "preface")
+        mine = self._preface(peer, kind, epoch, number)
+        await loop.sock_sendall(sock, mine.pack(key))
+        answer = await self.direct._read(sock)
+        await loop.sock_sendall(sock, proof(key, mine, read_preface(answer, lambda _: key)))
 
     # Links
 

@@ -55,6 +55,7 @@ class Result:
     behaviour: Behaviour
     parties: list[Honest] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)  # of mallory herself
+    noticed: list[str] = field(default_factory=list)  # how her own links ended, and else
     wrong: str = ""  # what is not as it must be
 
     @property
@@ -127,6 +128,8 @@ async def run(behaviour: Behaviour, folder: Path, address: str) -> Result:
     finally:
         meter.stop()
     result.wrong = judge(result)
+    if result.wrong:
+        result.wrong += f" (mallory: {result.noticed})"
     return result
 
 
@@ -140,7 +143,11 @@ async def _run(behaviour: Behaviour, opened: Stage, address: str, meter: Meter, 
     async with Mallory.at(link) as mallory:
         behaviour.prepare(mallory)
         meeting = mallory.start(mallory.meet())
-        await alice.event("joined")
+        joined = asyncio.ensure_future(alice.event("joined"))
+        await asyncio.wait((meeting, joined), return_when=asyncio.FIRST_COMPLETED)
+        if not joined.done():
+            joined.cancel()
+            raise RuntimeError(f"mallory does not come: {mallory.faults}")
         carol = await _start(opened, "carol", "join", *give_up, link, *program)
         meter.follow(carol.process.pid)
         honest = [alice, carol]
@@ -156,6 +163,7 @@ async def _run(behaviour: Behaviour, opened: Stage, address: str, meter: Meter, 
         acted = await asyncio.gather(acting, watching, *answering, return_exceptions=True)
         if isinstance(acted[0], Exception) and not isinstance(acted[0], OSError):
             mallory.faults.append(acted[0])
+        result.noticed = [repr(fault) for fault in mallory.faults]
         result.faults = sorted({repr(fault) for fault in mallory.faults if not isinstance(fault, Fault | OSError)})
     for party in result.parties:
         record = json.loads((opened.folder / f"{party.name}.json").read_text())
@@ -203,9 +211,9 @@ async def _follow(party: Party, began: float, meter: Meter) -> Honest:
         said[0]["message"] if said else "",
         party.output,
         waited,
-        meter.node(pid),
-        meter.children(pid),
-        seconds,
+        node=meter.node(pid),
+        program=meter.children(pid),
+        seconds=seconds,
     )
 
 

@@ -121,8 +121,8 @@ SHARES = (
     ("a byte long", bytes(WIDTH + 1), NO_SHARE),
     ("two of them", bytes(2 * WIDTH), NO_SHARE),
     ("a million of them", bytes(1_000_000 * WIDTH), NO_SHARE),
-    ("the field's own size", PRIME.to_bytes(WIDTH, "little"), NO_SHARE),
-    ("the largest number of as many bytes", b"\xff" * WIDTH, NO_SHARE),
+    ("the field's own size", PRIME.to_bytes(WIDTH, "little"), WRONG),
+    ("the largest number of as many bytes", b"\xff" * WIDTH, WRONG),
     ("a pickle", pickle.dumps(_Touch()), NO_SHARE),
     ("another one", bytes(WIDTH), WRONG),
 )

@@ -1,0 +1,118 @@
+"""Shares of other parties, looked at before MPyC computes with them.
+
+MPyC takes what it is sent for shares of as many numbers as it has itself. Of fewer it makes a result that never comes,
+of others an error deep inside, which would look like the program's own. Here such a share is refused, and its sender
+named. That a share is the right one is what nobody can see.
+
+MPyC reads shares in three of its functions, and has in variables of theirs what is due: `x`, its own numbers, or
+`shape`, that of their array. Numbers come as bytes, `from_bytes` of their field; arrays come as values of the codec.
+Most numbers are then recombined with the own ones, which stand beside them: that is cheaper to look at.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NoReturn
+
+from mpyc import thresha
+from mpyc.finfields import FiniteFieldElement
+from mpyc.numpy import np
+
+from comity.errors import ComityError
+from comity.mpyc_bridge.codec import RefusedValueError
+
+_INPUT = "_distribute"
+_READERS = (_INPUT, "output", "_reshare")
+"""MPyC's functions that read shares, all of its runtime."""
+
+
+class Shares:
+    """`fail` is called in place of raising, as in the codec; `name` tells what a party is called."""
+
+    def __init__(self, fail: Callable[[ComityError], NoReturn], name: Callable[[int], str]) -> None:
+        self._fail, self._name = fail, name
+
+    def install(self) -> None:
+        """Put the checks in front of MPyC's own functions."""
+        FiniteFieldElement.from_bytes = classmethod(self._reading(FiniteFieldElement.from_bytes.__func__))
+        thresha.recombine = self._recombining(thresha.recombine)
+
+    def check(self, value: object, sender: int, frame: FrameType) -> None:
+        """A value that was decoded; `frame`: whoever asked for it, which may want no shares."""
+        reader = _reader(frame)
+        if reader is None:
+            return
+        due = reader.f_locals
+        wrong = _wrong_array(value, _count(due), due["field"], reduced=reader.f_code.co_name != _INPUT)
+        if wrong:
+            self._refuse(sender, wrong)
+
+    def _reading(self, honest: Callable[[Any, bytes], list[int]]) -> Callable[[Any, bytes], list[int]]:
+        def from_bytes(field: Any, data: bytes) -> list[int]:
+            numbers = honest(field, data)
+            sender = getattr(data, "sender", None)
+            if sender is not None:
+                if len(data) % field.byte_length:
+                    self._refuse(sender, f"{len(data)} bytes for numbers of {field.byte_length}")
+                reader = _reader(sys._getframe(1))
+                if reader is not None and reader.f_code.co_name == _INPUT:
+                    self._compare(numbers, _count(reader.f_locals), sender)
+            return numbers
+
+        return from_bytes
+
+    def _recombining(self, honest: Callable[..., Any]) -> Callable[..., Any]:
+        def recombine(field: Any, points: list[tuple[int, list[Any]]], *others: Any) -> Any:
+            size = len(points[-1][1])  # mine, where I have one
+            for _, numbers in points:
+                if len(numbers) != size:
+                    self._find(points, sys._getframe(1))
+            return honest(field, points, *others)
+
+        return recombine
+
+    def _find(self, points: list[tuple[int, list[Any]]], frame: FrameType) -> None:
+        """Whose share has another size than is due."""
+        reader = _reader(frame)
+        if reader is not None:
+            for x, numbers in points:
+                self._compare(numbers, _count(reader.f_locals), x - 1)  # a party's place is its number and one
+
+    def _compare(self, numbers: list[Any], count: int, sender: int) -> None:
+        if len(numbers) != count:
+            self._refuse(sender, f"{len(numbers)} numbers for {count}")
+
+    def _refuse(self, sender: int, what: str) -> None:
+        self._fail(RefusedValueError(f"{self._name(sender)} sent what is no share: {what}", peer=sender))
+
+
+def _reader(frame: FrameType | None) -> FrameType | None:
+    """MPyC's function that reads shares, if this is its frame or one inside it."""
+    while frame is not None and frame.f_code.co_name.startswith("<"):
+        frame = frame.f_back
+    if frame is None or frame.f_code.co_name not in _READERS or frame.f_globals.get("__name__") != "mpyc.runtime":
+        return None
+    return frame
+
+
+def _count(due: dict[str, Any]) -> int:
+    """How many numbers a reader has itself."""
+    return len(due["x"]) if due["shape"] is None else math.prod(due["shape"])
+
+
+def _wrong_array(value: Any, count: int, field: Any, *, reduced: bool) -> str:
+    """What is wrong with an array of shares; empty if nothing is. `reduced`: MPyC takes numbers beyond the field."""
+    if type(value) is not np.ndarray or value.dtype != object:
+        return "no array of numbers"
+    if value.shape != (count,):
+        return f"an array of shape {value.shape} for {count} numbers"
+    items = value.tolist()
+    ring = type(field.modulus)
+    if any(kind is not ring for kind in set(map(type, items))):
+        return "an array of something else"
+    if not reduced and ring is int and items and not 0 <= min(items) <= max(items) < field.order:
+        return "numbers that are not of the field"
+    return ""
