@@ -329,7 +329,7 @@ class Mallory:
 
     def _preface(self, peer: int, kind: int, epoch: int, number: int, **changes: Any) -> Preface:
         said = {"tag": self.session.tag, "sender": ME, "to": peer, "kind": kind, "epoch": epoch, "number": number}
-        return Preface(**{**said, "nonce": os.urandom(16), **changes})
+        return Preface(**{"nonce": os.urandom(16), **said, **changes})
 
     async def greet(self, sock: socket.socket, peer: int, kind: int, epoch: int, number: int) -> None:
         """All that a channel begins with."""
