@@ -14,6 +14,9 @@ from tests.attacks.malicious.running import rendezvous, run
 pytestmark = [pytest.mark.session, pytest.mark.timeout(60)]
 
 QUICK = [
+    "share: empty",
+    "share of a result: two of them",
+    "shares in an array: of texts",
     "message: stops after the values",
     "noise at carol alone",
     "2 001 signals",

@@ -182,7 +182,7 @@ async def never(mallory: Mallory) -> None:
 
 def signals(make: Any, count: int, transport: str = "direct") -> Act:
     async def act(mallory: Mallory) -> None:
-        mallory.start(mallory._signals.run())
+        mallory.listen()
         for peer in PEERS:
             for number in range(count):
                 await mallory.signal(peer, make(mallory, number), transport)
@@ -192,7 +192,7 @@ def signals(make: Any, count: int, transport: str = "direct") -> Act:
 
 async def forged_signals(mallory: Mallory) -> None:
     """Unsealed, sealed for nobody, from nobody, in another's name, cut, not canonical."""
-    mallory.start(mallory._signals.run())
+    mallory.listen()
     session = mallory.session
     key = derive(session.transcript, b"", "signals")
     for box in ("", "00", "ff" * 60):

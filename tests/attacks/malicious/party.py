@@ -181,6 +181,7 @@ class Mallory:
         self.data: dict[tuple[int, int], Wire] = {}  # by peer and epoch
         self._said: dict[int, Control] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._listening = False
         self._offered = {peer: asyncio.Event() for peer in PEERS}
         self._numbers = dict.fromkeys(PEERS, 0)  # of the last signal to each
         self.faults: list[Exception] = []
@@ -265,7 +266,7 @@ class Mallory:
 
     async def reach(self) -> None:
         """Signals and channels; each channel that stands goes to `carry`."""
-        self.start(self._signals.run())
+        self.listen()
         self.direct = Direct(self.session, lambda preface, sock: self._carry(preface, sock))
         self.start(self._read_signals())
         self.start(self.direct.listen())
@@ -274,6 +275,12 @@ class Mallory:
             for kind in (CONTROL_LINK, DATA_LINK):
                 if self.dials(peer, kind):
                     self.start(self._dial(peer, kind, 0))
+
+    def listen(self) -> None:
+        """Go into the room of signals."""
+        if not self._listening:
+            self._listening = True
+            self.start(self._signals.run())
 
     async def signal(self, peer: int, body: bytes, transport: str = "direct", number: int = 0) -> None:
         """`number`: another one than is due."""
