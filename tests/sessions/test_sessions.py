@@ -186,9 +186,9 @@ def members(group: int) -> list[int]:
     ("theirs", "hint"),
     [
         (("sum", "5"), "argument 1 is 4 here and 5 at bob"),
-        (("sum",), "1 arguments here and 0 at bob"),
+        (("sum",), "1 argument here and 0 at bob"),
         (("sort", "4"), "the program is sum here and sort at bob"),
-        (("sum", "4", "--no-prss"), "1 arguments here and 2 at bob"),
+        (("sum", "4", "--no-prss"), "1 argument here and 2 at bob"),
     ],
 )
 async def test_a_different_program_is_named_at_both_sides(tmp_path: Path, theirs: tuple[str, ...], hint: str) -> None:
