@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import islice
 from math import exp, lgamma, log, log1p
 
@@ -60,6 +60,9 @@ class Tally:
     deceived: int  # of these, tries in which both then held a session
     again: int  # what nodes tried once more without a person
 
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
     @property
     def interval(self) -> tuple[float, float]:
         return interval(self.alike, self.tries)
@@ -81,19 +84,25 @@ def _tally(tries: list[Try]) -> Tally:
 
 def main(tries: int = 3000, seed: int = 1) -> bool:
     """Print the tables; whether all is as it should be."""
-    good = True
+    good, lucky = True, 2**-BITS
+    pooled = Tally(0, 0, 0, 0)  # of those that can only be lucky once
     print(f"| what mallory does | reveals | same words | 99 % interval | chance with {BITS} bits | second tries |")
     print("|---|---|---|---|---|---|", flush=True)
     for name, strategy in STRATEGIES.items():
         tally = play(strategy, tries, random.Random(f"{seed} {name}"))
         low, high = tally.interval
-        chance = strategy.chance(2**-BITS)
+        chance = strategy.chance(lucky)
+        if chance == lucky:
+            pooled += tally
         good &= low <= chance <= high and not tally.again
         print(
             f"| {strategy.title} | {tally.tries} | {tally.alike} | {low:.5f} to {high:.5f} | {chance:.5f} "
             f"| {tally.again} |",
             flush=True,
         )
+    low, high = pooled.interval
+    good &= low <= lucky <= high
+    print(f"\n{pooled.alike} of {pooled.tries} with a chance of 1/{2**BITS}: {low:.5f} to {high:.5f}")
     print("\n| against a ceremony that is weaker | reveals | got through |")
     print("|---|---|---|", flush=True)
     for control in CONTROLS:
