@@ -46,6 +46,52 @@ def test_three_homes_behind_nats_hold_a_session_by_forwarded_ports(tmp_path: Pat
     assert said["late"]["packets"]
 
 
+MIXED = """
+rendezvous = "meet"
+[rtt]
+near = [2]
+far = [30, 2]
+[nats.carrier]
+pool = 2
+[nats.home]
+[sites.house]
+region = "far"
+nats = ["carrier", "home"]
+forwards = [{ port = 5000, host = "alice" }, { port = 5001, host = "bob" }]
+[sites.both]
+region = "near"
+nats = ["home"]
+families = [4, 6]
+forwards = [{ port = 5000, host = "carol" }]
+[hosts.alice]
+site = "house"
+[hosts.bob]
+site = "house"
+[hosts.carol]
+site = "both"
+[hosts.meet]
+region = "near"
+families = [4, 6]
+"""
+
+
+def test_two_parties_behind_a_carriers_nat_and_their_own_meet_a_third(tmp_path: Path) -> None:
+    (tmp_path / "mixed.toml").write_text(MIXED)
+    out, events = demo("--on", str(tmp_path / "mixed.toml"), "sum")
+    assert sorted(out) == [f"{name:5} | sum 6" for name in ("alice", "bob", "carol")]
+    assert {event["event"]: event for event in events}["agree"]["same"] is True
+
+
+def test_by_ipv6_alone_a_party_is_reached_through_its_firewall(tmp_path: Path) -> None:
+    six = MIXED.replace('nats = ["home"]\nfamilies = [4, 6]', "families = [6]").replace(
+        'site = "house"', 'site = "both"'
+    )
+    six = six.replace('forwards = [{ port = 5000, host = "alice" }, { port = 5001, host = "bob" }]', "")
+    (tmp_path / "six.toml").write_text(six)
+    out, _ = demo("--on", str(tmp_path / "six.toml"), "-n", "2", "sum")
+    assert sorted(out) == ["alice | sum 3", "bob   | sum 3"]
+
+
 def test_parties_need_a_public_host_to_meet(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text('[rtt]\nhere = [1]\n[nats.home]\n[spread]\nnats = ["home"]\n')
     _, events = demo("--on", str(tmp_path / "x.toml"), "sum", code=2)

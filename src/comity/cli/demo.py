@@ -46,7 +46,8 @@ def demo(program: str, arguments: tuple[str, ...], module: bool, **values: Any) 
             options += ["--private", f"{place}={source}"]
         asked = [place for place, source in places.items() if source == "-"]
         origin = {"builtin": "built in", "file": Path(found.target).name, "module": "a module"}[found.kind]
-        kept = (Path(found.target).resolve().parent,) if found.kind == "file" else ()
+        kept = [Path(source) for source in places.values() if source != "-"]
+        kept += [Path(found.target).resolve().parent] if found.kind == "file" else []
         async with _stage(talk, values["on"], values["m"], kept) as stage:
             troupe = Troupe(talk, stage, values["threshold"], values["transports"], (*named, *arguments), origin)
             code = await troupe.perform(tuple(options), asked)

@@ -121,7 +121,8 @@ def shell(topology: str, host: str, m: int | None, quiet: bool) -> None:
     async def work(talk: Talk) -> int:
         found = shipped.find(topology, m)
         async with entered(talk, found) as made:
-            return await _alone(made, _machine(made, host), [os.environ.get("SHELL") or "sh"], lambda: None)
+            argv = [os.environ.get("SHELL") or "sh"]
+            return await _alone(made, _machine(made, host), argv, lambda: None, kind="shell")
 
     run_command("lab shell", Talking(quiet=quiet), work)
 
@@ -234,11 +235,13 @@ def _environment(host: str, number: int) -> dict[str, str]:
     return {"LAB_HOST": host, "LAB_NUMBER": str(number)}
 
 
-async def _alone(made: Lab, host: str, argv: Sequence[str], started: Callable[[], None]) -> int:
+async def _alone(
+    made: Lab, host: str, argv: Sequence[str], started: Callable[[], None], *, kind: str = "command"
+) -> int:
     """With this terminal, which it gets and gives back."""
     terminal = os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
     try:
-        job = await made.start(host, argv, env=_environment(host, 0), foreground=terminal)
+        job = await made.start(host, argv, env=_environment(host, 0), terminal=kind if terminal else "none")
         started()
         return _code(await job.wait())
     finally:

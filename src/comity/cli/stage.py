@@ -29,7 +29,7 @@ Build = Callable[[list[str]], list[str]]
 
 class Stage(Protocol):
     names: tuple[str, ...]  # of the parties
-    rendezvous: str  # where they meet
+    rendezvous: tuple[str, ...]  # where they meet, at addresses of one server
     where: str  # in words
 
     async def start(self, i: int, build: Build) -> Process:
@@ -75,7 +75,7 @@ class Here:
 
     def __init__(self, m: int, folder: Path, port: int) -> None:
         self.names = tuple(name_of(i) for i in range(m))
-        self.rendezvous = f"http://127.0.0.1:{port}"
+        self.rendezvous: tuple[str, ...] = (f"http://127.0.0.1:{port}",)
         self._folder = folder
 
     async def start(self, i: int, build: Build) -> Process:
@@ -114,15 +114,17 @@ async def here(m: int) -> AsyncIterator[Here]:
 class There:
     """Entered by `there`."""
 
-    def __init__(self, where: str, hosts: Sequence[Host], rendezvous: str) -> None:
+    def __init__(self, where: str, hosts: Sequence[Host], rendezvous: tuple[str, ...]) -> None:
         self.where, self._hosts, self.rendezvous = where, hosts, rendezvous
         self.names = tuple(host.name for host in hosts)
 
     async def start(self, i: int, build: Build) -> Process:
         host = self._hosts[i]
         own = ["--answers", "3", "--record", f"{host.home}/{RECORD}"]
-        for port, address in host.forwards[:1]:
-            own += ["--listen", str(port), "--advertise", address]
+        if host.forwards:
+            listen = host.forwards[0][0]
+            own += ["--listen", str(listen)]
+            own += [word for port, address in host.forwards if port == listen for word in ("--advertise", address)]
         return await host.start("sh", "-c", ANSWERS, "sh", host.python, "-P", "-m", "comity", *build(own))
 
     async def record(self, i: int) -> str:
@@ -139,7 +141,8 @@ async def there(topology: Topology, hosts: Mapping[str, Host], m: int) -> AsyncI
     try:
         port = await _serving(server)
         parties = [hosts[name] for name in topology.parties[:m]]
-        yield There(f"on hosts of {topology.name}", parties, f"http://{meet.addresses[0]}:{port}")
+        shown = (f"[{address}]" if ":" in address else address for address in meet.addresses)
+        yield There(f"on hosts of {topology.name}", parties, tuple(f"http://{host}:{port}" for host in shown))
     finally:
         await server.signal(15)
         await server.wait()

@@ -24,6 +24,8 @@ from comity.node.meeting import count
 
 SHOWN_SECONDS = 0.01
 """What is less is not worth a word."""
+MISS_SECONDS = 90.0
+"""How long the others may take to notice that a party has failed, and to say what became of them."""
 END_SECONDS = 5.0
 """How long parties may take to leave after they are told to."""
 
@@ -73,7 +75,8 @@ class Troupe:
             parties = f"{count(self._m)} {'party' if self._m == 1 else 'parties'}"
             self._talk.line("Starting", f"{parties} {self._stage.where}", event="starting", parties=self._m)
             watching = []
-            options = ["-n", str(self._m), "--rendezvous", self._stage.rendezvous]
+            options = ["-n", str(self._m)]
+            options += [word for address in self._stage.rendezvous for word in ("--rendezvous", address)]
             if self._threshold is not None:
                 options += ["-t", str(self._threshold)]
             host = await self._start(0, ["host", *options])
@@ -88,10 +91,21 @@ class Troupe:
                         for value in (self._link.result(), *private[i]):
                             player.answer(value)
                         watching.append(asyncio.create_task(self._watch(player)))
-            codes = await asyncio.gather(*watching)
-            return await self._close(codes)
+            return await self._close(await self._codes(watching))
         finally:
             await self._end()
+
+    async def _codes(self, watching: list[asyncio.Task[int]]) -> list[int]:
+        """Every party's. One that fails before it has joined is missed by nobody: the others do not wait for ever."""
+        await asyncio.wait(watching, return_when=asyncio.FIRST_COMPLETED)
+        left = watching
+        while left and not any(task.result() for task in watching if task.done()):
+            _, pending = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+            left = list(pending)
+        if left:
+            await asyncio.wait(left, timeout=MISS_SECONDS)
+            await self._end()
+        return list(await asyncio.gather(*watching))
 
     @property
     def _all(self) -> str:

@@ -111,14 +111,20 @@ class Leader:
             await self._wire.send({"serial": serial, **answer})
 
     async def do_run(
-        self, machine: str, argv: list[str], env: dict[str, str], cwd: str, job: int, foreground: bool, files: list[int]
+        self, machine: str, argv: list[str], env: dict[str, str], cwd: str, job: int, terminal: str, files: list[int]
     ) -> int:
-        """Starts a command; `ended` is sent when it has. Returns its process number inside the lab."""
+        """Starts a command; `ended` is sent when it has. Returns its process number inside the lab.
+
+        terminal: "none"; "shell", which has job control of its own; "command": it has the terminal, where nobody could
+        make it go on once Ctrl-Z had stopped it.
+        """
         spaces = self._spaces[machine]
 
         def enter() -> None:
             os.setpgid(0, 0)
-            if foreground:
+            if terminal == "command":
+                signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+            if terminal != "none":
                 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
                 os.tcsetpgrp(0, os.getpgrp())
                 signal.signal(signal.SIGTTOU, signal.SIG_DFL)

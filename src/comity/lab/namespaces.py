@@ -96,11 +96,11 @@ class Lab:
         files: tuple[int, int, int] = (0, 1, 2),
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
-        foreground: bool = False,
+        terminal: str = "none",
     ) -> Job:
         """Runs a command on a machine, its stdin, stdout and stderr those given.
 
-        foreground: files[0] is the terminal, which becomes the command's own. Raises UsageError when it cannot be run.
+        terminal: "shell" or "command": files[0] is one, which becomes its own. Raises UsageError when it cannot be run.
         """
         number = next(self._numbers)
         job = self._jobs[number] = Job(self, number, machine)
@@ -113,7 +113,7 @@ class Lab:
                 env=dict(env or {}),
                 cwd=cwd or str(Path.cwd()),
                 job=number,
-                foreground=foreground,
+                terminal=terminal,
             )
         except BaseException:
             del self._jobs[number]

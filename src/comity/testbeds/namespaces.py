@@ -35,7 +35,13 @@ class LabHost:
         self.addresses = made.plan.outside(name)
         site = made.topology.host(name).site
         ports = made.topology.site(site).forwards if site else ()
-        self.forwards = tuple((f.to, f"{self.addresses[0]}:{f.port}") for f in ports if f.host == name)
+        self.forwards = tuple(
+            # the firewall opens the port itself for IPv6; a NAT may have another one outside
+            (forward.to, f"[{address}]:{forward.to}" if ":" in address else f"{address}:{forward.port}")
+            for forward in ports
+            if forward.host == name
+            for address in self.addresses
+        )
         self.processes: list[LabProcess] = []
 
     async def start(self, *argv: str, env: Mapping[str, str] | None = None) -> LabProcess:
