@@ -197,7 +197,9 @@ def ceremony_vectors() -> dict[str, Any]:
         "program_digest": session.program_digest,
         "pairs": [pair_vector(session, a, b) for a in range(len(NAMES)) for b in range(a + 1, len(NAMES))],
         "leave": messages.make(
-            "leave", secrets_of("bob").identity, {"open": envelopes[0].digest.hex(), "reason": "declined"}
+            "leave",
+            secrets_of("bob").identity,
+            {"open": envelopes[0].digest.hex(), "hello": envelopes[2].digest.hex(), "reason": "declined"},
         ).raw.decode(),
         "refused": [{"message": raw.decode(), "why": why} for raw, why in refused_messages(log)],
     }

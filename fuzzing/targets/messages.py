@@ -144,7 +144,7 @@ def a_small_message(data: bytes) -> None:
     elif kind == "agree":
         body = {"transcript": said.hex()}
     else:
-        body = {"open": said[0].hex(), "reason": said[1]}
+        body = {"open": said[0].hex(), "hello": said[1].hex(), "reason": said[2]}
     again = _template(kind).edited(data[1:])
     assert {**body, "from": again["from"]} == again and not isinstance(body.get("verified"), bool)
 

@@ -150,7 +150,7 @@ class Table:
 
     def draws_again(self, name: str) -> None:
         """A puppet leaves, comes back with a fresh nonce, and is seated anew."""
-        self._say(name, "leave", {"open": self.opening.digest.hex(), "reason": "interrupted"})
+        self._leave(name)
         self.puppets[name] = replace(self.puppets[name], nonce=self.room.key)
         self.nonces[name] = self.room.key
         self.sits_down()
@@ -158,8 +158,12 @@ class Table:
 
     def leaves(self) -> None:
         """LEAVE of the host."""
-        self._say("mallory", "leave", {"open": self.opening.digest.hex(), "reason": "interrupted"})
+        self._leave("mallory")
         self.room.run()
+
+    def _leave(self, name: str) -> None:
+        hello = self.hellos[name].envelope.digest.hex()
+        self._say(name, "leave", {"open": self.opening.digest.hex(), "hello": hello, "reason": "interrupted"})
 
     def _say(self, name: str, kind: str, body: dict[str, object]) -> Envelope:
         envelope = messages.make(kind, self.puppets[name].identity, body)

@@ -133,6 +133,12 @@ def roster_with(mallory: Party, roster: Envelope, hellos: Iterable[Hello], **fie
     return messages.make("roster", mallory.secrets.identity, {**roster.body, **made.body, **fields}).raw
 
 
+def leave_of(party: Party, reason: str) -> dict[str, object]:
+    """What a LEAVE of this party says."""
+    hello = party.said("hello")
+    return {"open": hello.body["open"], "hello": hello.digest.hex(), "reason": reason}
+
+
 def signed_by_another(raw: bytes, sender: bytes) -> bytes:
     """The same message in somebody else's name, with the old signature."""
     value = decode(raw, MAX_BODY)

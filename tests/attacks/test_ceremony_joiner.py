@@ -11,11 +11,12 @@ from tests.attacks.story import (
     goes_on,
     hello_with,
     hosted_by_mallory,
+    leave_of,
     signed_by_another,
     waits,
     with_mallory,
 )
-from tests.core.log import SANTA, Room, other, remake, secrets_of
+from tests.core.log import SANTA, Party, Room, other, remake, secrets_of
 
 from comity.core import messages
 from comity.core.ceremony import State
@@ -281,13 +282,49 @@ def test_bob_hears_a_wrong_word() -> None:
 def test_mallory_says_that_bob_left() -> None:
     room, alice, mallory, bob = with_mallory()
     room.run()
-    leave = messages.make(
-        "leave", mallory.secrets.identity, {"open": bob.said("hello").body["open"], "reason": "words"}
-    )
+    leave = messages.make("leave", mallory.secrets.identity, leave_of(bob, "words"))
     room.post(signed_by_another(leave.raw, bob.key))
     room.run()
     for party in (alice, bob):
         ends(party, PEER, "leave is not signed by its sender", CHEAT)
+
+
+def comes_back(*, said_once_more: str) -> tuple[Room, list[Party], Party]:
+    """Bob has joined and left; mallory, who holds the link, says one of the two messages once more; and he comes back
+    in a new process, before carol."""
+    room = Room()
+    alice, old = room.host("alice", 3), room.join("bob")
+    room.run()
+    old.leave("interrupted")
+    room.flush(old)
+    room.post(old.said(said_once_more).raw)
+    bob = room.join("bob", secrets=secrets_of("bob", 7))
+    return room, [alice, bob, room.join("carol")], old
+
+
+def agree(room: Room, parties: list[Party]) -> None:
+    room.run()
+    room.compare(*parties)
+    room.run()
+
+
+def test_mallory_says_the_hello_of_bob_who_has_left_once_more() -> None:
+    """It would take his seat, with nobody in it."""
+    room, parties, _ = comes_back(said_once_more="hello")
+    agree(room, parties)
+    assert all(party.done for party in parties)
+
+
+def test_mallory_says_bobs_leave_once_more_when_he_has_come_back() -> None:
+    """Signed by him, but of another HELLO than the one that counts: at no time does it mean anything."""
+    for steps in (0, 2, 5, 9, 14, 20, 30, 60):
+        room, parties, old = comes_back(said_once_more="leave")
+        room.run(1, steps)
+        room.post(old.said("leave").raw)
+        agree(room, parties)
+        room.post(old.said("leave").raw)
+        room.run()
+        assert all(party.done and party.error is None for party in parties)
 
 
 def test_mallory_joins_once_more_when_the_roster_stands() -> None:
@@ -336,7 +373,9 @@ def test_mallory_fills_the_seats() -> None:
 def test_mallory_floods_the_room() -> None:
     room, alice, _, bob = with_mallory()
     room.run()
-    leave = messages.make("leave", secrets_of("puppet").identity, {"open": "00" * 32, "reason": "declined"}).raw
+    leave = messages.make(
+        "leave", secrets_of("puppet").identity, {"open": "00" * 32, "hello": "", "reason": "declined"}
+    ).raw
     for _ in range(MAX_ENVELOPES):
         room.post(leave)
     room.run()

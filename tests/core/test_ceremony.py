@@ -342,7 +342,11 @@ def test_who_never_was_a_party_leaves_unheard() -> None:
     eve.read()
     eve.leave("declined")
     assert not eve.posts  # what was not said needs no end
-    room.post(messages.make("leave", eve.secrets.identity, {"open": room.log()[0].digest.hex(), "reason": "words"}).raw)
+    room.post(
+        messages.make(
+            "leave", eve.secrets.identity, {"open": room.log()[0].digest.hex(), "hello": "", "reason": "words"}
+        ).raw
+    )
     room.run()
     room.compare(*parties)
     room.run()
@@ -730,7 +734,8 @@ def test_nobody_confirms_or_leaves_in_ones_name() -> None:
     for state in (State.AGREEING, State.COMPARING):
         *_, alice, bob, _ = until(state)
         for party in (alice, bob):
-            body = {"open": bob.said("hello").body["open"], "reason": "declined"}
+            hello = party.said("hello")
+            body = {"open": hello.body["open"], "hello": hello.digest.hex(), "reason": "declined"}
             with pytest.raises(VerificationError, match="somebody sent LEAVE in your name"):
                 party.ceremony.receive(messages.make("leave", party.secrets.identity, body).raw)
     *_, bob, _ = until(State.GATHERING)
@@ -748,7 +753,9 @@ def test_the_host_recognises_its_own_opening() -> None:
 
 def test_more_messages_than_a_ceremony_has_are_a_flood() -> None:
     *_, bob, _ = until(State.GATHERING)
-    leave = messages.make("leave", secrets_of("eve").identity, {"open": "00" * 32, "reason": "declined"}).raw
+    leave = messages.make(
+        "leave", secrets_of("eve").identity, {"open": "00" * 32, "hello": "", "reason": "declined"}
+    ).raw
     with pytest.raises(PeerError, match="the room is flooded with messages"):
         for _ in range(MAX_ENVELOPES):
             assert bob.ceremony.receive(leave) == []

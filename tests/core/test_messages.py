@@ -77,7 +77,7 @@ ENVELOPES: dict[str, Envelope] = {
     "reveal": messages.make("reveal", BOB.identity, {"roster": "00" * 32, "nonce": BOB.nonce.hex()}),
     "agree": messages.make("agree", BOB.identity, {"transcript": T.hex()}),
     "confirm": messages.make("confirm", BOB.identity, {"transcript": T.hex(), "how": "words", "verified": [0, 2]}),
-    "leave": messages.make("leave", BOB.identity, {"open": "00" * 32, "reason": "declined"}),
+    "leave": messages.make("leave", BOB.identity, {"open": "00" * 32, "hello": "11" * 32, "reason": "declined"}),
 }
 READ: dict[str, Callable[[Envelope], Any]] = {
     "open": messages.read_open,
@@ -113,7 +113,7 @@ def test_what_the_messages_say_is_read() -> None:
     assert READ["reveal"](ENVELOPES["reveal"]) == (bytes(32), BOB.nonce)
     assert READ["agree"](ENVELOPES["agree"]) == T
     assert READ["confirm"](ENVELOPES["confirm"]) == (T, "words", (0, 2))
-    assert READ["leave"](ENVELOPES["leave"]) == (bytes(32), "declined")
+    assert READ["leave"](ENVELOPES["leave"]) == (bytes(32), b"\x11" * 32, "declined")
     said = HELLOS[1]
     assert (said.member.name, said.member.identity) == ("bob", public_key(BOB.identity))
     assert said.member.session_key == public_key(BOB.session)
@@ -275,7 +275,11 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "how": ["", "trust", None],
         "verified": [None, {}, [-1], [MAX_PARTIES], ["1"], [True], [None], [1] * (MAX_PARTIES + 1)],
     },
-    "leave": {"open": ["", None], "reason": ["", "because", None, "words "]},
+    "leave": {
+        "open": ["", None],
+        "hello": ["00", "00" * 31, "00" * 33, None],
+        "reason": ["", "because", None, "words "],
+    },
 }
 
 

@@ -182,9 +182,10 @@ def test_both_parties_of_a_pair_derive_its_keys(vector: dict[str, Any]) -> None:
             assert derive(secret, T, label).hex() == key
 
 
-def test_a_leave_names_its_opening_and_reason() -> None:
-    opening, reason = messages.read_leave(messages.parse(CEREMONY["leave"].encode()))
-    assert (opening.hex(), reason) == (CEREMONY["log"][0]["digest"], "declined")
+def test_a_leave_names_its_opening_its_hello_and_a_reason() -> None:
+    opening, hello, reason = messages.read_leave(messages.parse(CEREMONY["leave"].encode()))
+    assert [opening.hex(), hello.hex()] == [CEREMONY["log"][place]["digest"] for place in (0, 2)]
+    assert reason == "declined"
 
 
 @pytest.mark.parametrize("vector", CEREMONY["refused"], ids=lambda v: v["why"])

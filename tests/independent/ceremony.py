@@ -106,7 +106,7 @@ FORMS: dict[str, dict[str, Check]] = {
     "reveal": {"from": KEY, "roster": KEY, "nonce": KEY},
     "agree": {"from": KEY, "transcript": KEY},
     "confirm": {"from": KEY, "transcript": KEY, "how": VERIFY, "verified": check_list},
-    "leave": {"from": KEY, "open": KEY, "reason": one_of(*LEAVES)},
+    "leave": {"from": KEY, "open": KEY, "hello": octets(0, 32), "reason": one_of(*LEAVES)},
 }
 
 
@@ -173,6 +173,8 @@ class Ceremony:
     opening: Envelope | None = None
     session: Session | None = None
     left: list[str] = field(default_factory=list)  # reasons of LEAVEs that ended the ceremony
+    _mine: str = ""  # hash of my HELLO
+    _taken_back: set[tuple[bytes, bytes]] = field(default_factory=set)  # who, and the hash of which HELLO
     _count: int = 0
     _said: set[tuple[str, bytes]] = field(default_factory=set)
     _hellos: dict[bytes, Envelope] = field(default_factory=dict)  # by identity, in the order of the log
@@ -191,8 +193,10 @@ class Ceremony:
     def hosting(self) -> bool:
         return fingerprint(self.me) == self.invitation.host
 
-    def _say(self, kind: str, **plain: Any) -> None:
+    def _say(self, kind: str, **plain: Any) -> bytes:
+        """The message's hash."""
         self.out.append(write_envelope(kind, self.keys.identity, plain))
+        return digest("message", self.out[-1])
 
     # What this party says
 
@@ -228,7 +232,7 @@ class Ceremony:
             "verify": self.verify,
         }
         commitment = digest("commit", encode(plain), self.keys.nonce).hex()
-        self._say("hello", **{**plain, "commitment": commitment})
+        self._mine = self._say("hello", **{**plain, "commitment": commitment}).hex()
         self.state = "GATHERING"
 
     def confirm(self) -> None:
@@ -241,7 +245,7 @@ class Ceremony:
         """Nothing is said by who has said nothing."""
         said = self.state not in ("OPENING", "CHOOSING") or (self.hosting and self.opening is not None)
         if said and self.opening is not None:
-            self._say("leave", open=self.opening.hash.hex(), reason=reason)
+            self._say("leave", open=self.opening.hash.hex(), hello=self._mine, reason=reason)
 
     # What the log says
 
@@ -252,6 +256,8 @@ class Ceremony:
         message = read_envelope(data)
         if message.type == "leave":
             self._take_leave(message)
+            return
+        if message.type == "hello" and (message.sender, message.hash) in self._taken_back:
             return
         if message.type == "hello" and self._members and message.sender not in [m.sender for m in self._members]:
             return
@@ -265,6 +271,11 @@ class Ceremony:
     def _take_leave(self, message: Envelope) -> None:
         if self.opening is None or message.body["open"] != self.opening.hash:
             return
+        if message.sender != self.opening.sender:
+            self._taken_back.add((message.sender, message.body["hello"]))
+            said = self._hellos.get(message.sender)
+            if said is None or said.hash != message.body["hello"]:
+                return
         rostered = [member.sender for member in self._members] or (self._posted or [])
         if message.sender == self.opening.sender or message.sender in rostered:
             if message.sender != self.me:

@@ -92,7 +92,7 @@ class Room:
             async for _, body in mailbox.read():
                 envelope = messages.parse(unseal(room_key(SECRET), body, meeting.CONTEXT))
                 if envelope.type == "leave":
-                    said.append(messages.read_leave(envelope)[1])
+                    said.append(messages.read_leave(envelope)[2])
                 if len(said) == count:
                     break
         return said

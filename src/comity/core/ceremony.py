@@ -13,9 +13,10 @@ them. That makes the rules short:
 5. Words are shown only after everyone signed the same transcript T; no channel is dialled before everyone confirmed.
 6. Nothing is taken from the host's word: each party derives the manifest from OPEN and the HELLOs by itself.
 7. Nothing of another session counts: OPEN holds a fresh key of the host, HELLO, ROSTER and LEAVE the hash of OPEN.
-8. Two HELLOs are passed over, as if they did not stand in the log: one whose name people could take for that of
-   somebody who stands before it, and one of somebody who is not in the frozen roster. They are mistakes of innocent
-   people, and what does not count can change neither the roster nor T. See docs/adr/0011.
+8. Three HELLOs are passed over, as if they did not stand in the log: one whose name people could take for that of
+   somebody who stands before it, and one of somebody who is not in the frozen roster, which are mistakes of innocent
+   people (docs/adr/0011); and one that its sender has taken back, which somebody else repeats. What does not count can
+   change neither the roster nor T. A LEAVE names the HELLO that it takes back, so an old one means nothing to a new one.
 
     OPEN     host  what is to run, with how many, and what the host demands
     HELLO    each  keys, name, what I run, and a commitment to a nonce
@@ -135,6 +136,7 @@ class Ceremony:
         self._opening: Opening  # set by OPEN, so in every state after OPENING
         self._hellos: dict[bytes, Hello] = {}  # by identity, in order of arrival
         self._gone: set[bytes] = set()  # who left before the roster
+        self._taken_back: set[tuple[bytes, bytes]] = set()  # (sender, H(HELLO)) of every LEAVE
         self._proposed: tuple[Hello, ...] = ()
         self._roster: tuple[Hello, ...] = ()
         self._frozen: Envelope | None = None
@@ -192,8 +194,8 @@ class Ceremony:
             envelope = messages.parse(raw)
             if envelope.type == "leave":
                 return self._leave(envelope)
-            if envelope.type == "hello" and self._roster and not self._is_member(envelope.sender):
-                return []  # too late, as its sender finds out too: rule 8
+            if envelope.type == "hello" and self._is_void(envelope):
+                return []  # rule 8
             if (envelope.type, envelope.sender) in self._seen:
                 if envelope.sender == self._me:
                     raise self._usurped(envelope)
@@ -227,7 +229,8 @@ class Ceremony:
         """End it, and tell the others why: one of messages.REASONS. Who has said nothing yet just goes."""
         told = self._said or (self._mine is not None and self._opens)
         self.state = State.ENDED
-        return [self._post("leave", {"open": self._opens.hex(), "reason": reason})] if told else []
+        hello = messages.parse(self._said).digest.hex() if self._said else ""
+        return [self._post("leave", {"open": self._opens.hex(), "hello": hello, "reason": reason})] if told else []
 
     @property
     def spent(self) -> bool:
@@ -353,18 +356,22 @@ class Ceremony:
         return commands
 
     def _leave(self, envelope: Envelope) -> list[Command]:
-        opening, reason = messages.read_leave(envelope)
+        opening, taken_back, reason = messages.read_leave(envelope)
         if self.state is State.OPENING or opening != self._opens:
             return []
         name, own = self._who(envelope), envelope.sender == self._me
         hello = self._hellos.get(envelope.sender)
+        if envelope.sender != self._opening.envelope.sender:
+            self._taken_back.add((envelope.sender, taken_back))
+            if hello is None or hello.envelope.digest != taken_back:
+                return []  # nobody of ours, or said of an earlier HELLO
         bound = envelope.sender == self._opening.envelope.sender or hello in (self._roster or self._proposed)
         if own and (bound or (hello is not None and hello.envelope.raw == self._said)):
             raise self._usurped(envelope)
         if bound:
             raise left(envelope.sender, name, reason, spent=self.spent)
-        if hello is None or self._roster:
-            return []  # nobody of ours
+        if self._roster:
+            return []  # it stood outside
         del self._hellos[envelope.sender]
         self._seen.discard(("hello", envelope.sender))
         self._gone.add(envelope.sender)
@@ -418,6 +425,12 @@ class Ceremony:
         if host not in self._hellos or len(others) < m - 1:
             return ()
         return tuple(hello for identity, hello in self._hellos.items() if identity == host or identity in others)
+
+    def _is_void(self, envelope: Envelope) -> bool:
+        """Whether a HELLO is said again after it was taken back, or too late, as its sender finds out too."""
+        if (envelope.sender, envelope.digest) in self._taken_back:
+            return True
+        return bool(self._roster) and not self._is_member(envelope.sender)
 
     def _is_member(self, identity: bytes) -> bool:
         return any(hello.member.identity == identity for hello in self._roster)

@@ -282,10 +282,12 @@ def read_confirm(envelope: Envelope) -> tuple[bytes, str, tuple[int, ...]]:
     return transcript, how, tuple(verified)
 
 
-def read_leave(envelope: Envelope) -> tuple[bytes, str]:
-    """H(OPEN) and the reason."""
+def read_leave(envelope: Envelope) -> tuple[bytes, bytes, str]:
+    """H(OPEN), H(HELLO) of the sender's own or nothing where it has said none, and the reason."""
     fields = Fields(envelope.body, "LEAVE")
     fields.data("from", 32)
-    result = fields.data("open", 32), fields.choice("reason", REASONS)
+    opening, hello, reason = fields.data("open", 32), fields.data("hello", 0, 32), fields.choice("reason", REASONS)
     fields.end()
-    return result
+    if len(hello) not in (0, 32):
+        raise Malformed("LEAVE: hello is not 32 bytes or none")
+    return opening, hello, reason
