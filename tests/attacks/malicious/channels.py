@@ -186,6 +186,7 @@ def signals(make: Any, count: int, transport: str = "direct") -> Act:
         for peer in PEERS:
             for number in range(count):
                 await mallory.signal(peer, make(mallory, number), transport)
+        await mallory.posted()
 
     return act
 

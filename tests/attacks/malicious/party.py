@@ -287,6 +287,10 @@ class Mallory:
         self._numbers[peer] += 1
         await self._signals.post(self.session.seal_signal(peer, transport, number or self._numbers[peer], body))
 
+    async def posted(self) -> None:
+        """Once all her signals are in the log, which takes the rendezvous a while if they are many."""
+        await self._signals.posted()
+
     async def post(self, body: bytes) -> None:
         """Into the room of signals, as it is."""
         await self._signals.post(body)
