@@ -42,6 +42,7 @@ class Meeting(RuleBasedStateMachine):
         self.honest: list[Party] = []
         self.puppets: list[Party] = []
         self.cheated = self.carries = self.plain = False
+        self.processes = 1  # whose keys have been drawn
         self.reached: dict[str, int] = {}  # how far each honest party has come
 
     @initialize(
@@ -130,6 +131,17 @@ class Meeting(RuleBasedStateMachine):
         if not party.left and not party.done:
             party.leave(reason)
             self.cheated = True  # for the others that is no way to a session either
+
+    @precondition(lambda self: not self.plain)
+    @rule(who=ANY)
+    def who_has_left_comes_back(self, who: int) -> None:
+        """In a new process, with the same identity."""
+        party = pick(self.honest, who)
+        if party.left and party.error is None and not any(e.type == "open" for e in map(parse, party.posts)):
+            again = party.room.join(party.name, secrets=secrets_of(party.name, self.processes))
+            self.honest[self.honest.index(party)] = again
+            self.processes += 1
+            self.reached.pop(party.name, None)
 
     # -- what mallory and eve do -------------------------------------------------------------------------------------
 

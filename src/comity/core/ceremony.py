@@ -16,7 +16,7 @@ them. That makes the rules short:
 8. Three HELLOs are passed over, as if they did not stand in the log: one whose name people could take for that of
    somebody who stands before it, and one of somebody who is not in the frozen roster, which are mistakes of innocent
    people (docs/adr/0011); and one that its sender has taken back, which somebody else repeats. What does not count can
-   change neither the roster nor T. A LEAVE names the HELLO that it takes back, so an old one means nothing to a new one.
+   change neither the roster nor T. A LEAVE names the HELLO that it takes back: an old one means nothing to a new one.
 
     OPEN     host  what is to run, with how many, and what the host demands
     HELLO    each  keys, name, what I run, and a commitment to a nonce
