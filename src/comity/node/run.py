@@ -392,24 +392,14 @@ class Run:
         record.rounds, record.epochs = totals.rounds, totals.epochs
         record.program_seconds, record.cpu_seconds = totals.program_seconds, totals.cpu_seconds
         record.peak_memory = totals.peak_memory
-        record.peers = [
-            PeerRecord(
-                peer["party"],
-                bytes_sent=peer["bytes_sent"],
-                bytes_received=peer["bytes_received"],
-                messages_sent=peer["messages_sent"],
-                messages_received=peer["messages_received"],
-            )
-            for peer in totals.peers
-        ]
+        record.peers = [PeerRecord(**dict[str, Any](peer)) for peer in totals.peers]
 
     def _measure(self) -> None:
-        by_party = {peer.party: peer for peer in self.record.peers}
+        """What the control links know, also of peers for which the program has no totals."""
+        entries = {entry.party: entry for entry in self.record.peers}
         for party, peer in self.peers.items():
-            entry = by_party.get(party)
-            if entry is None:
-                entry = PeerRecord(party)
-                self.record.peers.append(entry)
+            entry = entries.setdefault(party, PeerRecord(party))
             entry.path = peer.path
             if peer.control is not None and peer.control.round_trip is not None:
                 entry.round_trip_ms = round(peer.control.round_trip * 1000, 3)
+        self.record.peers = list(entries.values())
