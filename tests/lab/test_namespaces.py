@@ -159,7 +159,18 @@ async def test_what_still_runs_ends_with_the_lab() -> None:
         job = await made.start("ann", ["sleep", "1000"], env=dict([mark.split("=")]))
         assert family(mark)
     assert not family(mark)
-    assert not job.ended.done() or job.ended.result() == -signal.SIGTERM
+    with pytest.raises(ComityError, match="the lab has ended"):
+        await job.wait()
+
+
+async def test_a_start_that_is_cancelled_in_the_middle_harms_nobody() -> None:
+    async with running() as made:
+        starting = asyncio.create_task(made.start("ann", ["true"]))
+        await asyncio.sleep(0)  # it has been asked for, and nobody has answered
+        starting.cancel()
+        assert await asyncio.gather(starting, return_exceptions=True) != []
+        assert await said(made, "ann", "echo", "on") == (0, "on\n")
+        assert (await made.lateness()).packets >= 0
 
 
 async def test_a_lab_that_dies_is_an_error_for_who_waits() -> None:

@@ -116,7 +116,7 @@ class Lab:
                 terminal=terminal,
             )
         except BaseException:
-            del self._jobs[number]
+            self._jobs.pop(number, None)
             raise
         return job
 
@@ -183,21 +183,27 @@ class Lab:
 
     async def listen(self) -> None:
         """Until the leader has gone."""
-        while (got := await self._wire.receive()) is not None:
-            message, _ = got
-            if "serial" not in message and "error" in message:  # its last words
-                self._last_words = message
-            elif "ended" in message:
-                self._jobs.pop(message["ended"]).ended.set_result(message["code"])
-            elif (asked := self._asked.get(message["serial"])) is not None and not asked.done():
-                if "error" in message:
-                    asked.set_exception(raised(message))
-                else:
-                    asked.set_result(message["answer"])
-        for future in (*self._asked.values(), *(job.ended for job in self._jobs.values())):
-            if not future.done():
-                future.set_exception(self._over())
-                future.exception()  # nobody may be waiting for it
+        try:
+            while (got := await self._wire.receive()) is not None:
+                self._hear(got[0])
+        finally:  # also of a bug here: nobody waits for ever
+            for future in (*self._asked.values(), *(job.ended for job in self._jobs.values())):
+                if not future.done():
+                    future.set_exception(self._over())
+                    future.exception()  # nobody may be waiting for it
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        if "serial" not in message and "error" in message:  # its last words
+            self._last_words = message
+        elif "ended" in message:
+            job = self._jobs.pop(message["ended"], None)
+            if job is not None:  # else whoever started it was cancelled in the middle
+                job.ended.set_result(message["code"])
+        elif (asked := self._asked.get(message["serial"])) is not None and not asked.done():
+            if "error" in message:
+                asked.set_exception(raised(message))
+            else:
+                asked.set_result(message["answer"])
 
     def _over(self) -> ComityError:
         if self._last_words is not None:
