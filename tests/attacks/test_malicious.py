@@ -14,13 +14,22 @@ from tests.attacks.malicious.running import rendezvous, run
 pytestmark = [pytest.mark.session, pytest.mark.timeout(60)]
 
 QUICK = [
+    "preface: 150 without a proof, held open",
+    "2 001 signals",
+    "noise at carol alone",
+    "closes a spare control channel once the link stands",
+    "TLS: every byte in a record of its own",
+    "TLS: 20 key updates that ask for one",
+    "hello: another session",
+    "frame: each begins with all that was said before",
+    "frame: goodbye in the other's name",
+    "control: pings without end, whose answers she does not read",
+    "message: as much as is allowed at once",
+    "message: never reads, and is sent a lot",
+    "message: stops after the values",
     "share: empty",
     "share of a result: two of them",
     "shares in an array: of texts",
-    "message: stops after the values",
-    "noise at carol alone",
-    "2 001 signals",
-    "closes a spare control channel once the link stands",
 ]
 
 

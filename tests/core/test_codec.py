@@ -158,11 +158,41 @@ def test_a_value_is_nested_as_deeply_as_is_allowed_and_no_deeper() -> None:
 def test_a_few_bytes_do_not_become_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec, "MAX_ITEMS", 1000)
     loads(dumps([None] * 900))
-    for value in ([None] * 1000, [[]] * 120, dict.fromkeys(range(500))):
+    large: list[object] = ["é" * 6000, "x" * 48_000, b"x" * 48_000, bytearray(48_000), 1 << 400_000, [""] * 500]
+    for value in ([None] * 1000, [[]] * 120, dict.fromkeys(range(130)), set(range(150)), *large):
         with pytest.raises(Unsupported, match="more than 1000 values at once"):
             dumps(value)
     with pytest.raises(Malformed, match="more than 1000 others"):
         loads(b"l\x78" + b"e\x00" * 120)  # empty sets: 2 bytes become 216
+
+
+def test_who_writes_counts_as_who_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = dict.fromkeys(range(40), b"y" * 50)
+    for value in (["é" * 300] * 3, ["x" * 100] * 20, pairs, {*range(60)}, [1 << 9000] * 9):
+        monkeypatch.undo()
+        data = dumps(value)
+        low, high = 0, 20_000
+        while low < high:  # the smallest limit for writing
+            limit = (low + high) // 2
+            monkeypatch.setattr(codec, "MAX_ITEMS", limit)
+            try:
+                dumps(value)
+                high = limit
+            except Unsupported:
+                low = limit + 1
+        monkeypatch.setattr(codec, "MAX_ITEMS", low)
+        assert loads(data) == value
+        monkeypatch.setattr(codec, "MAX_ITEMS", low - 1)
+        with pytest.raises(Malformed, match="others"):
+            loads(data)
+
+
+def test_a_value_has_no_more_bytes_than_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "MAX_MESSAGE", 1000)
+    assert len(dumps(b"x" * 993)) == 1000
+    with pytest.raises(Unsupported, match="sends 1001 bytes at once, 1000 are allowed") as caught:
+        dumps(b"x" * 994)
+    assert caught.value.hints == ("send them in parts",)
 
 
 class Money(int):

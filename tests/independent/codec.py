@@ -10,7 +10,8 @@ from typing import Any
 
 from tests.independent.notation import Malformed, digest
 
-MAX_LEVELS, MAX_ITEMS, MAX_ALIKE = 64, 1 << 24, 64
+MAX_LEVELS, MAX_ITEMS, MAX_ALIKE = 64, 1 << 22, 64
+ITEM, CONTAINER, KEY = 48, 8, 6  # bytes; and items that a container and a key cost
 CONTAINERS: dict[str, type] = {"l": list, "t": tuple, "e": set, "z": frozenset}
 MACHINE = ("|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8", "<f2", "<f4", "<f8", "<c8", "<c16")
 
@@ -85,8 +86,14 @@ class Reader:
                 raise Malformed("a count that is too long")
         return number
 
+    def _spend(self, items: int) -> None:
+        self._items += items
+        if self._items > MAX_ITEMS:
+            raise Malformed("a value that is too large")
+
     def _text(self) -> str:
         data = self._take(self._count())
+        self._spend(1 + len(data) * (1 if data.isascii() else 4) // ITEM)
         try:
             value = data.decode("utf-8", "surrogatepass")
         except UnicodeError as error:
@@ -102,6 +109,7 @@ class Reader:
             return {"N": None, "T": True, "F": False}[tag]
         if tag == "i":
             data = self._take(self._count())
+            self._spend(len(data) // ITEM)
             value = int.from_bytes(data, "little", signed=True)
             if len(data) != value.bit_length() // 8 + 1:
                 raise Malformed("an integer of another length")
@@ -114,13 +122,14 @@ class Reader:
             return self._text()
         if tag in "ba":
             data = self._take(self._count())
+            self._spend(1 + len(data) // ITEM)
             return data if tag == "b" else bytearray(data)
         if tag == "d":
             pairs = [(self._read(levels - 1), self._read(levels - 1)) for _ in range(self._container())]
-            return dict(zip(_keys([key for key, _ in pairs]), [value for _, value in pairs], strict=True))
+            return dict(zip(self._keys([key for key, _ in pairs]), [value for _, value in pairs], strict=True))
         if tag in CONTAINERS:
             items = [self._read(levels - 1) for _ in range(self._container())]
-            return CONTAINERS[tag](items if tag in "lt" else _keys(items))
+            return CONTAINERS[tag](items if tag in "lt" else self._keys(items))
         if tag == "x":
             kind = self._take(1)[0]
             return build(kind, self._read(levels - 1))
@@ -128,10 +137,14 @@ class Reader:
 
     def _container(self) -> int:
         count = self._count()
-        self._items += 8
-        if self._items + count > MAX_ITEMS:
+        if self._items + CONTAINER + count > MAX_ITEMS:
             raise Malformed("a value that is too large")
+        self._items += CONTAINER
         return count
+
+    def _keys(self, keys: list[Any]) -> list[Any]:
+        self._spend(KEY * len(keys))
+        return _keys(keys)
 
 
 def _keys(keys: list[Any]) -> list[Any]:

@@ -30,7 +30,7 @@ from tests.independent.notation import DATA_LINK, Fault, Malformed, digest, enco
 ROOT = Path(__file__).parents[2]
 NOT_COMPARED = {"VERSION", "HELP", "help", "config", "parties", "M", "index", "threshold", "base_port", "ssl"}
 NOT_COMPARED |= {"log_level", "no_log", "output_windows", "output_file", "f"}
-MAX_MESSAGE, MAX_UNCLAIMED, MAX_UNCLAIMED_MESSAGES = 1 << 30, 1 << 30, 1 << 20
+MAX_MESSAGE, MAX_UNCLAIMED, COST = 64 << 20, 192 << 20, 192
 
 
 # What a program is
@@ -224,10 +224,11 @@ class Pipe:
             if not isinstance(buffers.get(counter), asyncio.Future | None):
                 raise Malformed("a counter that comes twice")
             if counter not in buffers:
-                self._unclaimed += length
+                self._unclaimed += length + COST
                 if self._unclaimed > MAX_UNCLAIMED:
-                    self._unclaimed = length + sum(len(part) for part in buffers.values() if isinstance(part, bytes))
-                if self._unclaimed > MAX_UNCLAIMED or len(buffers) >= MAX_UNCLAIMED_MESSAGES:
+                    parts = [len(part) for part in buffers.values() if isinstance(part, bytes)]
+                    self._unclaimed = length + COST + sum(parts) + COST * len(parts)
+                if self._unclaimed > MAX_UNCLAIMED:
                     raise Malformed("too many messages that nobody has asked for")
             self._pass(12 + length)
 

@@ -358,8 +358,14 @@ def test_arrays_are_refused_where_numpy_is_not_in_use(installed: Any, monkeypatc
 def test_small_arrays_cannot_become_large(installed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     data = installed.dumps([np.array([7] * 600, dtype=object), np.array([7] * 600, dtype=object)])
     assert len(installed.loads(data)) == 2
+    wide, polynomials = ([np.array([item] * 100, dtype=object)] for item in (1 << 1600, GFpX(2)(5)))
+    more = [installed.dumps(value) for value in ([np.arange(7000)], wide, 3 * polynomials)]
     monkeypatch.setattr(core_codec, "MAX_ITEMS", 1000)
-    assert "more than 1000 others" in refused(installed, data).message
+    for sent in (data, *more):
+        assert "more than 1000 others" in refused(installed, sent).message
+    monkeypatch.setattr(values, "MAX_ITEMS", 500)
+    with pytest.raises(FailedError, match="an array of 600 items, 500 are allowed"):
+        installed.dumps(np.array([7] * 600, dtype=object))
 
 
 class Point3(fingroups.SymmetricGroupElement):

@@ -14,9 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mpyc.asyncoro import MessageExchanger
 
-from comity.core import limits
-from comity.core.limits import MAX_MESSAGE
-from comity.errors import ComityError, PeerError
+from comity.core.limits import LARGE, MAX_HELD, MAX_MESSAGE, MAX_PEER, MAX_UNSENT, MESSAGE_COST
+from comity.errors import ComityError, PeerError, ProgramError
 from comity.mpyc_bridge import exchange as module
 from comity.mpyc_bridge.exchange import Exchange, keys_from
 
@@ -171,20 +170,53 @@ async def test_what_mpyc_raises_is_a_fault_and_goes_no_further() -> None:
 
 
 async def test_what_nobody_asks_for_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_UNCLAIMED_MESSAGES", 10)
+    monkeypatch.setattr(module, "MAX_UNCLAIMED", 10 * (MESSAGE_COST + 1))
     claiming, hoarding = higher(), higher()
     for counter in range(100):
         claiming.exchange.feed(message(counter, b"x"))
         del claiming.buffers[counter]
         hoarding.exchange.feed(message(counter, b"x"))
     assert claiming.faults == []
-    assert "did not ask for" in hoarding.faults[0].message
-    monkeypatch.setattr(module, "MAX_UNCLAIMED", 1000)
-    large = higher()
-    for counter in range(3):
-        large.exchange.feed(message(counter, b"x" * 900))
-    assert "did not ask for" in large.faults[0].message
-    assert limits.MAX_UNCLAIMED >= MAX_MESSAGE
+    assert hoarding.faults[0].message == "bob sent 21 messages that the program did not ask for"
+
+
+async def test_large_messages_are_counted_as_long_as_anything_holds_them() -> None:
+    """Asked for or not: a program may ask for many at once, and need another party's before it reads them."""
+    joined = higher()
+    data = bytes(MAX_MESSAGE)
+    waiting = [asyncio.get_running_loop().create_future() for _ in range(4)]
+    joined.buffers.update(dict(enumerate(waiting)))
+    for counter in range(2):
+        joined.exchange.feed(message(counter, data))
+    assert joined.faults == [] and len(waiting[1].result()) == MAX_MESSAGE
+    assert type(waiting[0].result()).sender == 1
+    joined.exchange.feed(message(2, data)[:12])  # its beginning is enough
+    assert "bob sent more than the program takes: 201326592 bytes at once" in joined.faults[0].message
+    joined.faults.clear()
+    waiting[0] = waiting[1] = asyncio.get_running_loop().create_future()
+    for counter in range(10, 20):
+        joined = higher() if counter == 10 else joined
+        joined.exchange.feed(message(counter, data))
+        assert joined.buffers.pop(counter) == data and joined.faults == []
+
+
+async def test_a_large_message_whose_counter_comes_twice_is_a_fault() -> None:
+    joined = higher()
+    joined.exchange.feed(message(1, bytes(LARGE)) * 2)
+    assert "twice" in joined.faults[0].message
+
+
+async def test_what_the_program_sends_is_no_larger_than_a_peer_takes() -> None:
+    joined = Joined(0, 2)
+    joined.exchanger.send(1, bytes(MAX_MESSAGE))
+    assert joined.faults == []
+    joined.exchanger.send(2, bytes(MAX_MESSAGE + 1))
+    assert isinstance(joined.faults[0], ProgramError) and joined.faults[0].hints == ("send them in parts",)
+
+
+def test_one_peer_can_make_a_process_hold_no_more_than_is_stated() -> None:
+    assert MAX_PEER == 768 << 20
+    assert MAX_HELD >= 2 * MAX_MESSAGE and MAX_UNSENT >= 2 * MAX_MESSAGE
 
 
 @pytest.mark.parametrize("m", range(2, 9))

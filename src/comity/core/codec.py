@@ -21,12 +21,14 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from comity.core.encoding import Malformed
-from comity.core.limits import MAX_ALIKE, MAX_DEPTH, MAX_ITEMS
+from comity.core.limits import ITEM, MAX_ALIKE, MAX_DEPTH, MAX_ITEMS, MAX_MESSAGE
 from comity.errors import ProgramError
 
 _FLOAT, _COMPLEX = struct.Struct("<d"), struct.Struct("<dd")
 _CONTAINER = 8
-"""What a container costs in items: an empty set has 216 bytes for its two on the wire."""
+"""What a container costs in items beside its own: an empty set has 216 bytes for its two on the wire."""
+_KEY = 6
+"""What a key or a set's member costs beside itself: its places in three tables, two of which judge it."""
 _SEQUENCES: dict[type, bytes] = {list: b"l", tuple: b"t", set: b"e", frozenset: b"z"}
 _BLOBS: dict[type, bytes] = {bytes: b"b", bytearray: b"a"}
 
@@ -51,7 +53,12 @@ def dumps(value: object, extension: Extension | None = None) -> bytes:
     """The bytes of a value. Raises Unsupported, which names the type."""
     writer = _Writer(extension)
     writer.write(value, 0)
-    return b"".join(writer.parts)
+    data = b"".join(writer.parts)
+    if len(data) > MAX_MESSAGE:
+        raise Unsupported(
+            f"the program sends {len(data)} bytes at once, {MAX_MESSAGE} are allowed", hint="send them in parts"
+        )
+    return data
 
 
 def loads(data: bytes, extension: Extension | None = None) -> object:
@@ -87,6 +94,7 @@ class _Writer:
             put(b"T" if value else b"F")
         elif kind is int:
             size = value.bit_length() // 8 + 1
+            self._spend(size // ITEM)
             put(b"i" + _count(size) + value.to_bytes(size, "little", signed=True))
         elif kind is float:
             put(b"f" + _FLOAT.pack(value))
@@ -94,17 +102,19 @@ class _Writer:
             put(b"c" + _COMPLEX.pack(value.real, value.imag))
         elif kind is str:
             text = value.encode("utf-8", "surrogatepass")
+            self._spend(_text_cost(text))
             put(b"s" + _count(len(text)) + text)
         elif kind in _BLOBS:
+            self._spend(1 + len(value) // ITEM)
             put(_BLOBS[kind] + _count(len(value)))
             put(value)
         elif kind in _SEQUENCES:
-            self._spend(_CONTAINER + len(value))
+            self._spend(_CONTAINER + len(value) * (1 if kind in (list, tuple) else 1 + _KEY))
             put(_SEQUENCES[kind] + _count(len(value)))
             for item in value:
                 self.write(item, depth + 1)
         elif kind is dict:
-            self._spend(_CONTAINER + 2 * len(value))
+            self._spend(_CONTAINER + len(value) * (2 + _KEY))
             put(b"d" + _count(len(value)))
             for key, item in value.items():
                 self.write(key, depth + 1)
@@ -126,6 +136,11 @@ class _Writer:
         self._left -= items
         if self._left < 0:
             raise Unsupported(f"the program sends more than {MAX_ITEMS} values at once", hint="send them in parts")
+
+
+def _text_cost(text: bytes) -> int:
+    """In items: Python takes four bytes for each character of a text with a single one beyond its first plane."""
+    return 1 + len(text) * (1 if text.isascii() else 4) // ITEM
 
 
 def _count(number: int) -> bytes:
@@ -157,9 +172,9 @@ class _Reader:
             case b"s":
                 return self._text()
             case b"b":
-                return self._take(self._count())
+                return self._blob()
             case b"a":
-                return bytearray(self._take(self._count()))
+                return bytearray(self._blob())
             case b"l":
                 return self._items(depth)
             case b"t":
@@ -192,16 +207,24 @@ class _Reader:
             raise Malformed("a value has a count in the wrong form")
         return count
 
+    def _blob(self) -> bytes:
+        data = self._take(self._count())
+        self._spend(1 + len(data) // ITEM)
+        return data
+
     def _integer(self) -> int:
         data = self._take(self._count())
+        self._spend(len(data) // ITEM)
         value = int.from_bytes(data, "little", signed=True)
         if len(data) != value.bit_length() // 8 + 1:
             raise Malformed("an integer has a wrong length")
         return value
 
     def _text(self) -> str:
+        data = self._take(self._count())
+        self._spend(_text_cost(data))
         try:
-            return self._take(self._count()).decode("utf-8", "surrogatepass")
+            return data.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError as exc:
             raise Malformed("a text is not UTF-8") from exc
 
@@ -220,6 +243,7 @@ class _Reader:
 
     def _keyed(self, keys: list[object]) -> dict[object, object]:
         """The keys, which must be hashable and distinct and not chosen to make a table slow."""
+        self._spend(_KEY * len(keys))
         try:
             if max(Counter(map(hash, keys)).values(), default=0) > MAX_ALIKE:
                 raise Malformed("a value has keys chosen to collide")

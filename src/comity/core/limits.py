@@ -44,11 +44,12 @@ MAX_ENVELOPES = 8 * MAX_PARTIES
 MAX_FRAME = 1 << 20
 """Bytes of one frame's data: what it acknowledges and says of depth is not older than this."""
 
-MAX_MESSAGE = 1 << 30
-"""Bytes of one MPyC message: an array of 2**27 elements of 8 bytes; MPyC itself would accept 4 GiB."""
+MAX_MESSAGE = 64 << 20
+"""Bytes of one MPyC message: an array of 2**23 elements of 8 bytes; MPyC itself would accept 4 GiB."""
 
-MAX_UNSENT = 512 << 20
-"""Bytes kept for a peer that does not take them; past it the run ends and names that peer."""
+MAX_UNSENT = 256 << 20
+"""Bytes kept for a peer that does not take them: four of the largest messages at once. Past it the run ends and names
+that peer."""
 
 MAX_SIGNAL = 16 * 1024
 """Bytes of one signal: an offer with every candidate of a machine with many interfaces."""
@@ -56,8 +57,11 @@ MAX_SIGNAL = 16 * 1024
 MAX_DEPTH = 64
 """Levels of lists in lists in a value that a program sends: reading one stays clear of Python's recursion limit."""
 
-MAX_ITEMS = 1 << 24
-"""Values in one value that a program sends: an array of 4096 x 4096; as Python's integers it takes 0.6 GB."""
+ITEM = 48
+"""Bytes of Python's memory that an item of a value stands for: an integer, and its place in a list."""
+
+MAX_ITEMS = 1 << 22
+"""Items of one value that a program sends, or receives: an array of 2048 x 2048; with its copies at most 192 MiB."""
 
 MAX_ALIKE = 64
 """Keys of one hash in a dictionary or set that a program sends: integers can be chosen to collide, and a table of them
@@ -155,11 +159,22 @@ MAX_CONTROL = 192 * 1024
 """Bytes of one message between a node and its program's process: the keys of MAX_PARTIES parties take 100 KiB, and the
 kernel passes at most 208 KiB at once."""
 
-MAX_UNCLAIMED = 1 << 30
-"""Bytes of MPyC messages that came before the program asked for them, of one peer: as many as one message may have."""
+LARGE = 64 << 10
+"""Bytes from which on a received MPyC message is counted for as long as anything holds it."""
 
-MAX_UNCLAIMED_MESSAGES = 1 << 20
-"""Their number: secretsanta with 100 people sends fewer in all."""
+MAX_HELD = 128 << 20
+"""Bytes of large messages of one peer that are there at once, asked for or not: two of the largest."""
+
+MESSAGE_COST = 192
+"""Bytes counted for a small message beside its own: Python's object, its place in a table and in a larger one."""
+
+MAX_UNCLAIMED = 64 << 20
+"""Bytes of small messages that came before the program asked for them, of one peer: 300 000 of 8 bytes. They are looked
+at when as many may have come again, so twice as many may be there."""
+
+MAX_PEER = MAX_UNSENT + 2 * MAX_UNCLAIMED + MAX_HELD + MAX_MESSAGE + MAX_ITEMS * ITEM
+"""Bytes that one verified peer can make a program's process hold, 768 MiB: what waits for it, its small messages, its
+large ones, the copy of one that is just complete, and the value that is made of it."""
 
 MAX_CHANNELS = 8
 """Channels of one link among which the right one is looked for: both sides dial, and the network may have lost some."""

@@ -11,6 +11,7 @@ from mpyc.numpy import np
 
 from comity.core.codec import Unsupported
 from comity.core.encoding import Malformed
+from comity.core.limits import ITEM
 
 _MACHINE = frozenset(
     ("|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8", "<f2", "<f4", "<f8", "<c8", "<c16")
@@ -81,6 +82,16 @@ def unpack_integers(width: int, data: bytes) -> Any:
         chunks = np.frombuffer(data, f"S{size}").tolist()
         items = list(map(int.from_bytes, chunks, repeat("little")))  # type: ignore[arg-type]  # passed by position
     return of_objects(items)
+
+
+def cost(width: int) -> int:
+    """What an integer of an array costs in items while it is made: wide ones are there as bytes, too, and in lists."""
+    return 1 if abs(width) in _SIZES else 2 + abs(width) // 20
+
+
+def weight(content: Any) -> int:
+    """What the copy of an array of the machine's numbers costs in items; its bytes themselves have been counted."""
+    return len(fields(content, str, tuple, bytes)[2]) // ITEM
 
 
 def of_objects(items: Sequence[object]) -> Any:

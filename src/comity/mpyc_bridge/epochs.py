@@ -20,7 +20,7 @@ from socket import socket
 from typing import Any
 
 from comity.core.preface import DATA
-from comity.errors import ComityError, PeerError
+from comity.errors import ComityError, PeerError, ProgramError
 from comity.links.link import Goodbye
 from comity.links.pairing import Pairing
 from comity.links.stream import Depth, Outbox, Stream, attach
@@ -310,6 +310,9 @@ class PeerLink:
 
     def _fault(self, error: ComityError) -> None:
         """The link's error ends the session. A peer that only passes on whom it blames gives that one time to speak."""
+        if isinstance(error, ProgramError):
+            self._epochs.fault(Fault(error))
+            return
         about = self._blamed(error)
         if about is None or about == self._epochs.number:
             left = error if about is None else PeerError(f"{self._name} left, because of you")

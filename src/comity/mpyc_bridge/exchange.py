@@ -17,8 +17,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from comity.core.encoding import Malformed
-from comity.core.limits import MAX_MESSAGE, MAX_UNCLAIMED, MAX_UNCLAIMED_MESSAGES
-from comity.errors import ComityError, PeerError
+from comity.core.limits import LARGE, MAX_HELD, MAX_MESSAGE, MAX_UNCLAIMED, MESSAGE_COST
+from comity.errors import ComityError, PeerError, ProgramError
 from comity.mpyc_bridge.codec import received_from
 
 PATIENCE = 1.0
@@ -26,6 +26,7 @@ PATIENCE = 1.0
 
 _HEADER = struct.Struct("<qI")
 _KEY = 16  # bytes of a PRSS key
+_MOST = 12 + MAX_MESSAGE
 
 
 class Link(Protocol):
@@ -53,13 +54,14 @@ class Exchange:
         self._peer, self._name = peer, name
         self._fault, self._greeted, self._stopped = fault, greeted, stopped
         self._kind = received_from(peer)
+        self._large = type(self._kind.__name__, (self._kind,), {"__del__": self._dropped()})
         self._exchanger: Any = None  # MPyC's MessageExchanger
         self._link: Link | None = None
         self._greeting = 0  # bytes that the peer's number and keys still take
         self._rest = bytearray()  # the beginning of a message or greeting
         self._needed = 0  # bytes without which the rest is of no use
-        self._stored = 0  # bytes, and one for each message, that nobody had asked for when they came
-        self._many = MAX_UNCLAIMED_MESSAGES  # entries of MPyC's buffers at which to look what they are
+        self._stored = 0  # what small messages cost that nobody had asked for when they came
+        self._held = 0  # bytes of large messages that something holds
         self._transport: MessageTransport | None = None
         self.messages_received = 0
         self.peer_finished = False
@@ -100,20 +102,21 @@ class Exchange:
             needed, stored = 12, 0
             while size - at >= 12:
                 counter, length = unpack(data, at)
-                if length > MAX_MESSAGE:
-                    raise Malformed(f"{self._name} announced a message of {length} bytes, {MAX_MESSAGE} are allowed")
+                if length >= LARGE:
+                    self._make_room(length)
                 needed = 12 + length
                 end = at + needed
                 if end > size:
                     break
-                payload = kind(data[at + 12 : end])
+                payload = kind(data[at + 12 : end]) if length < LARGE else self._hold_large(data, at + 12, end)
                 at, needed = end, 12
                 self.messages_received += 1
                 slot = buffers.pop(counter, None)
                 if slot is None:
                     buffers[counter] = payload
-                    stored += length + 1
-                elif slot.__class__ is kind:
+                    if length < LARGE:
+                        stored += length + MESSAGE_COST
+                elif isinstance(slot, bytes):
                     raise Malformed(f"{self._name} used the counter of a message twice")
                 elif not slot.done():
                     slot.set_result(payload)
@@ -122,12 +125,17 @@ class Exchange:
                 self._needed = needed
             if stored:
                 self._stored += stored
-                if self._stored > 2 * MAX_UNCLAIMED or len(buffers) > self._many:
+                if self._stored > 2 * MAX_UNCLAIMED:
                     self._recount()
         except ComityError as exc:
             self._fault(exc)
         except Exception as exc:
             self._fault(ComityError(f"MPyC's messages from {self._name} could not be read: {exc!r}"))
+
+    def too_large(self, size: int) -> None:
+        """The program's message is one that the peer will refuse."""
+        error = f"the program sends {size} bytes at once, {_MOST} are allowed"
+        self._fault(ProgramError(error, hint="send them in parts"))
 
     def finish(self, running: bool) -> None:
         """The peer has finished: everything that it sent is here. `running`: the runtime's start was complete.
@@ -160,6 +168,7 @@ class Exchange:
 
     def _release(self) -> None:
         runtime = self._exchanger.runtime
+        self._exchanger.buffers.clear()  # nobody will ask any more
         if runtime.parties[self._peer].protocol is not self._exchanger:
             return  # the program has started its runtime again: MPyC would take this for the end of the new connection
         try:
@@ -190,16 +199,34 @@ class Exchange:
 
     def _recount(self) -> None:
         """What has come and the program has not asked for. MPyC does not say what it claims: look again, seldom."""
-        buffers = self._exchanger.buffers
-        unclaimed = [len(slot) for slot in buffers.values() if slot.__class__ is self._kind]
-        if len(unclaimed) > MAX_UNCLAIMED_MESSAGES or sum(unclaimed) > MAX_UNCLAIMED:
-            raise PeerError(f"{self._name} sent {len(unclaimed)} messages that the program did not ask for")
-        self._stored = sum(unclaimed)
-        self._many = len(buffers) + MAX_UNCLAIMED_MESSAGES
+        small = [len(slot) for slot in self._exchanger.buffers.values() if slot.__class__ is self._kind]
+        self._stored = sum(small) + MESSAGE_COST * len(small)
+        if self._stored > MAX_UNCLAIMED:
+            raise PeerError(f"{self._name} sent {len(small)} messages that the program did not ask for")
+
+    def _make_room(self, length: int) -> None:
+        """For a large message, of which only the beginning is here."""
+        if length > MAX_MESSAGE:
+            raise Malformed(f"{self._name} announced a message of {length} bytes, {MAX_MESSAGE} are allowed")
+        if self._held + length > MAX_HELD:
+            held = f"{self._held + length} bytes at once, {MAX_HELD} are allowed"
+            raise PeerError(f"{self._name} sent more than the program takes: {held}")
+
+    def _hold_large(self, data: bytes | bytearray, start: int, end: int) -> bytes:
+        """A message out of these bytes; counted until nothing holds it any more."""
+        self._held += end - start
+        payload: bytes = self._large(memoryview(data)[start:end])
+        return payload
+
+    def _dropped(self) -> Callable[[bytes], None]:
+        def dropped(payload: bytes) -> None:
+            self._held -= len(payload)
+
+        return dropped
 
     def _hold(self) -> None:
         """Go on without the peer, until the program needs it."""
-        if any(slot.__class__ is not self._kind and not slot.done() for slot in self._exchanger.buffers.values()):
+        if any(not isinstance(slot, bytes) and not slot.done() for slot in self._exchanger.buffers.values()):
             self._missed()
             return
         self._exchanger.buffers = _Closed(self._exchanger.buffers, self._missed)
@@ -235,6 +262,8 @@ class MessageTransport(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         self.messages += 1
+        if len(data) > _MOST:
+            self._exchange.too_large(len(data))
         self._write(data)
 
     def writelines(self, list_of_data: Any) -> None:

@@ -21,6 +21,7 @@ from mpyc import thresha
 from mpyc.finfields import FiniteFieldElement
 from mpyc.numpy import np
 
+from comity.core.limits import MAX_ITEMS
 from comity.errors import ComityError
 from comity.mpyc_bridge.codec import RefusedValueError
 
@@ -52,15 +53,17 @@ class Shares:
 
     def _reading(self, honest: Callable[[Any, bytes], list[int]]) -> Callable[[Any, bytes], list[int]]:
         def from_bytes(field: Any, data: bytes) -> list[int]:
-            numbers = honest(field, data)
             sender = getattr(data, "sender", None)
             if sender is not None:
-                if len(data) % field.byte_length:
+                count, rest = divmod(len(data), field.byte_length)
+                if rest:
                     self._refuse(sender, f"{len(data)} bytes for numbers of {field.byte_length}")
+                if count > MAX_ITEMS:
+                    self._refuse(sender, f"{count} numbers, {MAX_ITEMS} are allowed")
                 reader = _reader(sys._getframe(1))
                 if reader is not None and reader.f_code.co_name == _INPUT:
-                    self._compare(numbers, _count(reader.f_locals), sender)
-            return numbers
+                    self._compare(count, _count(reader.f_locals), sender)
+            return honest(field, data)
 
         return from_bytes
 
@@ -79,11 +82,11 @@ class Shares:
         reader = _reader(frame)
         if reader is not None:
             for x, numbers in points:
-                self._compare(numbers, _count(reader.f_locals), x - 1)  # a party's place is its number and one
+                self._compare(len(numbers), _count(reader.f_locals), x - 1)  # a party's place is its number and one
 
-    def _compare(self, numbers: list[Any], count: int, sender: int) -> None:
-        if len(numbers) != count:
-            self._refuse(sender, f"{len(numbers)} numbers for {count}")
+    def _compare(self, count: int, due: int, sender: int) -> None:
+        if count != due:
+            self._refuse(sender, f"{count} numbers for {due}")
 
     def _refuse(self, sender: int, what: str) -> None:
         self._fail(RefusedValueError(f"{self._name(sender)} sent what is no share: {what}", peer=sender))

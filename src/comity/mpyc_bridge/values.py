@@ -15,11 +15,16 @@ from mpyc.fingroups import FiniteGroupElement
 from mpyc.gfpx import BinaryPolynomial, Polynomial
 from mpyc.numpy import np
 
-from comity.core.codec import dumps
+from comity.core.codec import Unsupported, dumps
 from comity.core.encoding import Malformed, digest
+from comity.core.limits import MAX_ITEMS
 from comity.mpyc_bridge import algebra, arrays, groups
 
 _PARAMETERS: dict[Any, Callable[[Any], tuple[object, ...]]] = {**algebra.PARAMETERS, **groups.PARAMETERS}
+
+
+POLYNOMIAL = 3
+"""What a polynomial over GF(2) costs in items, beside its number."""
 
 
 class _Kind(IntEnum):
@@ -62,6 +67,7 @@ class Values:
             raise Malformed("an array, where NumPy is not in use")
         try:
             if kind in (_Kind.MACHINE, _Kind.SCALAR):
+                spend(arrays.weight(content))
                 array = arrays.unpack_machine(content)
                 return array if kind == _Kind.MACHINE else array[()]
             if kind in (_Kind.INTEGERS, _Kind.BINARY, _Kind.OBJECTS):
@@ -89,6 +95,10 @@ class Values:
 def _pack_array(array: Any) -> tuple[int, object]:
     if array.dtype != object:
         return _Kind.MACHINE, arrays.pack_machine(array)
+    if array.size > MAX_ITEMS:
+        raise Unsupported(
+            f"the program sends an array of {array.size} items, {MAX_ITEMS} are allowed", hint="send it in parts"
+        )
     flat = array.reshape(-1)
     items = flat.tolist()
     kinds = set(map(type, items))
@@ -106,7 +116,8 @@ def _unpack_objects(kind: int, content: Any, spend: Callable[[int], None]) -> An
         arrays.check_size(shape, len(items), 1)
         return arrays.of_objects(items).reshape(shape)
     shape, width, data = arrays.fields(content, tuple, int, bytes)
-    spend(arrays.check_size(shape, len(data), abs(width)))
+    count = arrays.check_size(shape, len(data), abs(width))
+    spend(count * (arrays.cost(width) + (kind == _Kind.BINARY) * POLYNOMIAL))
     flat = arrays.unpack_integers(width, data)
     if kind == _Kind.BINARY:
         if width < 0:

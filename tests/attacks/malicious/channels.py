@@ -357,6 +357,7 @@ TABLE = [
         "2 001 signals",
         "signals",
         Ends(PEER, "mallory floods the session with signals"),
+        never,
         early=reaching(signals(lambda m, i: b"{}", 2001)),
     ),
     Behaviour(

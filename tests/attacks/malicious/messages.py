@@ -23,9 +23,10 @@ from tests.attacks.malicious.frames import NEEDED
 from tests.attacks.malicious.party import PEERS, Mallory
 from tests.attacks.malicious.table import PEER, Act, Behaviour, Ends, Goes, Prepare, Waits
 
-from comity.core.limits import MAX_MESSAGE
+from comity.core.limits import ITEM, MAX_ITEMS, MAX_MESSAGE, MAX_UNCLAIMED, MESSAGE_COST
 
 UNASKED = Ends(PEER, "that the program did not ask for")
+TOO_MUCH = Ends(PEER, "mallory sent more than the program takes")
 MIB = 1 << 20
 
 
@@ -51,15 +52,6 @@ def sends(*pieces: bytes, count: int = 1, at: tuple[int, ...] = PEERS) -> Act:
     return act
 
 
-async def unasked_small(mallory: Mallory) -> None:
-    """Empty messages with counters of her own, for as long as anybody takes them."""
-    counter = 0
-    while not all(mallory.data[peer, 0].closed.is_set() for peer in PEERS):
-        piece = b"".join(HEADER.pack(number, 0) for number in range(counter, counter + 20_000))
-        counter += 20_000
-        await _give(mallory, piece)
-
-
 async def _give(mallory: Mallory, data: bytes) -> None:
     for peer in PEERS:
         wire = mallory.data[peer, 0]
@@ -69,16 +61,14 @@ async def _give(mallory: Mallory, data: bytes) -> None:
     await asyncio.sleep(0)
 
 
-def unasked_large(size: int) -> Act:
+def unasked(size: int) -> Act:
     """Messages of this size, for as long as anybody takes them."""
 
     async def act(mallory: Mallory) -> None:
-        counter = 0
+        counter, many = 0, max(1, 4 * MIB // (size + HEADER.size))
         while not all(mallory.data[peer, 0].closed.is_set() for peer in PEERS):
-            counter += 1
-            for at in range(0, size, 4 * MIB):
-                part = bytes(min(4 * MIB, size - at))
-                await _give(mallory, part if at else HEADER.pack(counter, size) + part)
+            await _give(mallory, b"".join(message(number, bytes(size)) for number in range(counter, counter + many)))
+            counter += many
 
     return act
 
@@ -108,6 +98,23 @@ def largest_whole(step: int) -> Act:
         await asyncio.Event().wait()
 
     return act
+
+
+async def everything(mallory: Mallory) -> None:
+    """Small messages and a large one that nobody asks for, as many as are not yet too many, and the dearest value."""
+    number = 2 * MAX_UNCLAIMED // (MESSAGE_COST + 8) - 1000
+    for start in range(0, number, 20_000):
+        await _give(mallory, b"".join(message(-i, bytes(8)) for i in range(start, min(number, start + 20_000))))
+    await _give(mallory, message(7, bytes(MAX_MESSAGE - 1)))
+    size = (MAX_ITEMS - 100) * ITEM // 4
+    text = b"s\xff" + size.to_bytes(5, "little") + b"x" * (size - 4) + b"\xf0\x9f\x99\x82"
+    for peer in PEERS:
+        counter, _ = await mallory.engines[0].hears(peer, VALUES)
+        mallory.engines[0].send(peer, message(counter, text))
+        await mallory.data[peer, 0].drained()
+    mallory.engines[0].change = lambda step, peer, counter, payload: (
+        message(counter, payload) if step != VALUES else None
+    )
 
 
 def answers(change: Callable[[int, int, int, bytes], bytes | None]) -> Act:
@@ -254,11 +261,12 @@ TABLE = [
             ("each message three times", Ends(PEER, "mallory used the counter of a message twice"), answers(_twice)),
             ("others that nobody asks for around each", Goes(), answers(_in_two_orders)),
             ("10 000 that nobody asks for", Goes(), sends(b"".join(message(i, b"x") for i in range(10_000)))),
-            ("small ones that nobody asks for, without end", UNASKED, unasked_small),
-            ("ones of 4 MiB that nobody asks for, without end", UNASKED, unasked_large(4 * MIB)),
-            ("ones of 100 bytes that nobody asks for, without end", UNASKED, unasked_large(100)),
+            ("small ones that nobody asks for, without end", UNASKED, unasked(0)),
+            ("ones of 4 MiB that nobody asks for, without end", TOO_MUCH, unasked(4 * MIB)),
+            ("ones of 100 bytes that nobody asks for, without end", UNASKED, unasked(100)),
             ("all but the last byte of the largest", Waits(), largest(VALUES)),
             ("the largest, where a value is due", Ends(PEER, "mallory sent what is no value"), largest_whole(VALUES)),
+            ("as much as is allowed at once", Goes(right=False), everything),
             ("half of a header", Waits(), sends(b"\1\2\3\4\5")),
             ("the header alone", Waits(), sends(message(7, b"", 100))),
             ("a few bytes at a time", Goes(), a_byte_at_a_time),
