@@ -7,7 +7,7 @@ import pytest
 from comity.errors import ComityError, PeerError, ProgramError, UnreachableError
 from comity.links.pairing import lost
 from comity.node import ending
-from comity.node.ending import Ending
+from comity.node.ending import YOU, Ending
 
 NAMES = ("alice", "bob", "carol")
 
@@ -55,6 +55,16 @@ async def test_who_ends_because_of_another_is_not_blamed() -> None:
     run.goodbye(1, "protocol", about=2)
     run.goodbye(2, "error")
     assert await settled(run) == "carol left: the program there ended with an error" and run.blame == 2
+
+
+async def test_who_leaves_because_of_us_was_told_so_by_somebody_who_is_heard_here_too() -> None:
+    run = Ending((YOU, *NAMES[1:]))
+    run.goodbye(2, "protocol", about=0)
+    run.symptom(PeerError("bob left, because of carol"), 1)
+    assert await settled(run) == "bob left, because of carol" and run.blame == 1
+    run = Ending((YOU, *NAMES[1:]))
+    run.goodbye(2, "protocol", about=0)
+    assert await settled(run) == "carol left, because of you" and run.blame == 0
 
 
 async def test_hearsay_stands_when_nothing_better_comes() -> None:

@@ -14,6 +14,9 @@ from comity.errors import ComityError, PeerError
 from comity.interfaces import PartyId
 from comity.links.pairing import lost
 
+YOU = "you"
+"""What this party itself is called among the names."""
+
 WORD_SECONDS = 1.5
 """How long a lost channel waits for a goodbye that explains it: a few round trips."""
 
@@ -32,7 +35,7 @@ _HINTS = {"error": "the terminal there shows which", "path": "the terminal there
 class Ending:
     """Collects what ends a run; `settled` says how it ended."""
 
-    names: tuple[str, ...]  # of the parties; one's own is "you"
+    names: tuple[str, ...]  # of the parties; one's own is YOU
     blame: PartyId | None = None
     _done: bool = False
     _cause: ComityError | None = None
@@ -81,7 +84,11 @@ class Ending:
         if about is not None and about != peer:
             if self._symptom is not None and self._symptom.message == lost(name).message:
                 self._symptom = None  # this is why
-            self.symptom(PeerError(f"{name} left, because of {self.names[about]}"), about)
+            error = PeerError(f"{name} left, because of {self.names[about]}")
+            if self.names[about] == YOU:  # who has said so to it will be heard here, too
+                self.hearsay(error, about)
+            else:
+                self.symptom(error, about)
             return
         if reason == "protocol":
             self.hearsay(PeerError(GOODBYES[reason].format(name=name)), peer)

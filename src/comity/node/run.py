@@ -22,7 +22,7 @@ from comity.links.pairing import Pairing
 from comity.mpyc_bridge.control import Fault, Linked, Stalled, Totals, Unagreed, Wants
 from comity.mpyc_bridge.process import Ended, ProgramProcess
 from comity.node.channels import Channels, Slot
-from comity.node.ending import Ending
+from comity.node.ending import YOU, Ending
 from comity.node.meeting import Meeting
 from comity.node.options import Options
 from comity.node.pairs import Pairs
@@ -72,7 +72,7 @@ class Run:
     def __post_init__(self) -> None:
         session = self.pairs.session
         me = self.pairs.me
-        self.ending = Ending(tuple("you" if i == me else member.name for i, member in enumerate(session.members)))
+        self.ending = Ending(tuple(YOU if i == me else member.name for i, member in enumerate(session.members)))
         self.peers = {i: _Peer(session.name(i)) for i in self.pairs.peers}
         self._channels: Channels | None = None
         self._running = False  # the program was told to start

@@ -64,7 +64,7 @@ def refused(**changes: Any) -> Act:
             said = {name: others.get(value, value) if name == "sender" else value for name, value in changes.items()}
             for _ in range(3):
                 async with connected(mallory, peer) as sock:
-                    await _say(sock, mallory.preface(peer, DATA_LINK, 0, 9, **said))
+                    await _say(sock, mallory.preface(peer, **{"kind": DATA_LINK, "epoch": 0, "number": 9, **said}))
                     assert await _closed(sock)
 
     return act
@@ -294,6 +294,9 @@ def two_channels(mallory: Mallory) -> None:
             await honest(preface, sock)
             return
         taken.append(sock)
+        mallory.start(close(sock))  # and the next one is tried
+
+    async def close(sock: socket.socket) -> None:
         await mallory.linked.wait()
         sock.close()
 

@@ -106,8 +106,20 @@ async def drips(mallory: Mallory) -> None:
 ERROR = Ends(PEER, "mallory")
 MESSAGE = "a message of mallory's node"
 
+
+def rests(act: Act, ends: Ends | Goes | Waits) -> Act:
+    """Where the run must end, her program says nothing that it could end well with."""
+
+    async def run(mallory: Mallory) -> None:
+        await act(mallory)
+        if isinstance(ends, Ends):
+            await asyncio.Event().wait()
+
+    return run
+
+
 TABLE = [
-    Behaviour(f"control: {name}", "control", ends, act)
+    Behaviour(f"control: {name}", "control", ends, rests(act, ends))
     for name, ends, act in (
         ("50 pings at once", Goes(), said(packed(encode({"ping": 1})), count=50)),
         ("the highest ping there is", Goes(), said(packed(b'{"ping":9007199254740991}'))),

@@ -182,6 +182,7 @@ class Mallory:
         self._said: dict[int, Control] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening = False
+        self._trying: set[tuple[int, int, int]] = set()
         self._offered = {peer: asyncio.Event() for peer in PEERS}
         self._numbers = dict.fromkeys(PEERS, 0)  # of the last signal to each
         self.faults: list[Exception] = []
@@ -317,10 +318,13 @@ class Mallory:
         self.start(self._dial(peer, DATA_LINK, epoch))
 
     def _carry(self, preface: Preface, sock: socket.socket) -> None:
-        if self.stands(preface.sender, preface.kind, preface.epoch):
+        """Where she chooses, as the lower number, she tries one channel at a time."""
+        slot = preface.sender, preface.kind, preface.epoch
+        if self.stands(*slot) or (slot in self._trying and preface.sender > ME):
             sock.close()
-        else:
-            self.start(self.carry(preface, sock))
+            return
+        self._trying.add(slot)
+        self.start(self.carry(preface, sock)).add_done_callback(lambda _: self._trying.discard(slot))
 
     def hold(self, sock: socket.socket) -> socket.socket:
         """Keep a socket open until the end."""
