@@ -85,4 +85,4 @@ async def test_what_fills_them_changes_nothing_that_is_agreed_on(tmp_path: Path)
     assert first.program.command == "show 8 ?" and first.program.private == "argument 2 is private at everyone"
     public = await probe(program(tmp_path, ("8", "?"), {}), m=3, threshold=1)
     assert public.program.digest != first.program.digest
-    assert first.program.difference(public.program, "bob") == "argument 2 is ? (private) here and ? at bob"
+    assert first.program.difference(public.program, "bob") == "argument 2 is ? (private) here and '?' at bob"
