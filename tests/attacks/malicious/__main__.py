@@ -29,8 +29,7 @@ async def play(chosen: list[Behaviour]) -> None:
         async with rendezvous() as address:
             for number, behaviour in enumerate(chosen):
                 result = await run(behaviour, Path(folder, str(number)), address)
-                fields = {**dataclasses.asdict(result), "behaviour": behaviour.name}
-                print(json.dumps(fields), flush=True)
+                print(packed(result), flush=True)
 
 
 async def share(chosen: list[Behaviour], jobs: int) -> list[Result]:
@@ -49,16 +48,34 @@ async def share(chosen: list[Behaviour], jobs: int) -> list[Result]:
             )
             assert process.stdout is not None
             async for text in process.stdout:
-                fields = json.loads(text)
-                name = fields.pop("behaviour")
-                (behaviour,) = (behaviour for behaviour in part if behaviour.name == name)
-                fields["parties"] = [Honest(**party) for party in fields["parties"]]
-                results.append(Result(behaviour, **fields))
+                results.append(unpacked(text))
                 print(line(results[-1]), flush=True)
             assert await process.wait() == 0
 
     await asyncio.gather(*(work() for _ in range(jobs)))
     return sorted(results, key=lambda result: TABLE.index(result.behaviour))
+
+
+def packed(result: Result) -> str:
+    return json.dumps({**dataclasses.asdict(result), "behaviour": result.behaviour.name})
+
+
+def unpacked(text: str | bytes) -> Result:
+    fields = json.loads(text)
+    name = fields.pop("behaviour")
+    fields["parties"] = [Honest(**party) for party in fields["parties"]]
+    (behaviour,) = (behaviour for behaviour in TABLE if behaviour.name == name)
+    return Result(behaviour, **fields)
+
+
+def newest(file: Path, results: list[Result]) -> list[Result]:
+    """All that the file has, these included."""
+    with file.open("a", encoding="utf-8") as lines:
+        lines.writelines(f"{packed(result)}\n" for result in results)
+    names = {behaviour.name for behaviour in TABLE}
+    lines_there = file.read_text(encoding="utf-8").splitlines()
+    found = {r["behaviour"]: text for text in lines_there if (r := json.loads(text))["behaviour"] in names}
+    return [unpacked(found[behaviour.name]) for behaviour in TABLE if behaviour.name in found]
 
 
 def line(result: Result) -> str:
@@ -74,6 +91,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--play", action="store_true", help="exactly these, in this process")
+    parser.add_argument("--results", type=Path)
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     if options.play:
@@ -85,6 +103,8 @@ def main() -> int:
     results = asyncio.run(share(chosen, options.jobs))
     wrong = [result for result in results if result.wrong]
     print(f"{len(results)} behaviours, {len(wrong)} not as they must be")
+    if options.results:
+        results = newest(options.results, results)
     if options.write:
         options.write.write_text(page(results), encoding="utf-8")
     return 1 if wrong else 0

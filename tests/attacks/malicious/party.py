@@ -311,7 +311,8 @@ class Mallory:
         """Until the link stands; where she does not choose the channel, somewhat later than who does."""
         await asyncio.sleep(0.05 if peer > ME else 0.3)
         while not self.stands(peer, kind, epoch) and self.dials(peer, kind):
-            await self.direct.dial(peer, kind, epoch)
+            if (peer, kind, epoch) not in self._trying:
+                await self.direct.dial(peer, kind, epoch)
             await asyncio.sleep(0.5)
 
     def dial(self, peer: int, epoch: int) -> None:
