@@ -122,8 +122,8 @@ def fuzz(run: Run, targets: list[Target], seconds: float, jobs: int, show: Calla
             left = seconds - run.seconds - sum(one.seconds for one in running.values())
             busy = {one.target.name for one in running.values()}
             ready = [t for t in targets if t.name not in busy and len(run.of(t).crashes) < ENOUGH]
-            if ready and left > 0 and len(running) < jobs:
-                target = min(ready, key=lambda t: run.of(t).seconds / t.share)
+            target = min(ready, key=lambda t: run.of(t).seconds / t.share, default=None)
+            if target and len(running) < jobs and (left > 0 or not run.of(target).seconds):  # each has its turn
                 one = Slice(run, target, max(SHORTEST, each * target.share))
                 running[one.process.pid] = one
             elif running:
