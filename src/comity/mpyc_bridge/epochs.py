@@ -314,13 +314,14 @@ class PeerLink:
             self._epochs.fault(Fault(error))
             return
         about = self._blamed(error)
-        if about is None or about == self._epochs.number:
-            left = error if about is None else PeerError(f"{self._name} left, because of you")
-            self._epochs.fault(Fault(left, self.peer))
+        if about is None:
+            self._epochs.fault(Fault(error, self.peer))
             return
-        passed_on = PeerError(f"{self._name} left, because of {self._epochs.names[about]}")
-        loop = asyncio.get_running_loop()
-        loop.call_later(PATIENCE, self._epochs.fault, Fault(passed_on, about))
+        if about == self._epochs.number:  # who said so will be heard here, too
+            fault = Fault(PeerError(f"{self._name} left, because of you"), self.peer)
+        else:
+            fault = Fault(PeerError(f"{self._name} left, because of {self._epochs.names[about]}"), about)
+        asyncio.get_running_loop().call_later(PATIENCE, self._epochs.fault, fault)
 
     def _blamed(self, error: ComityError) -> int | None:
         """The number of the party that a goodbye blames, if another than who says it."""

@@ -10,7 +10,7 @@ import struct
 from collections.abc import AsyncIterator
 from typing import Any
 
-from tests.attacks.malicious.party import ALICE, CAROL, PEERS, Mallory, Wire
+from tests.attacks.malicious.party import ALICE, CAROL, PEERS, Mallory
 from tests.attacks.malicious.table import PATH, PEER, Act, Behaviour, Ends, Goes
 from tests.independent.notation import (
     CONTROL_LINK,
@@ -397,5 +397,3 @@ TABLE = [
     Behaviour("noise at alice alone", "channel", NO_TLS, prepare=carried(babbles, at=(ALICE,))),
     Behaviour("silence on control channels", "channel", NO_PATH, prepare=carried(keeps, kind=CONTROL_LINK)),
 ]
-
-__all__ = ["LOST", "NO_PATH", "NO_TLS", "TABLE", "Wire", "carried"]

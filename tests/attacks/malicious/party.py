@@ -21,7 +21,6 @@ from tests.independent.notation import (
     ACK,
     CONTROL_LINK,
     DATA_LINK,
-    FRAME_SIZE,
     Fault,
     Frame,
     Keys,
@@ -433,6 +432,3 @@ class Mallory:
         """On every link that stands."""
         for wire in (*self.control.values(), *self.data.values()):
             wire.goodbye(reason, detail)
-
-
-__all__ = ["ACK", "FRAME_SIZE", "Mallory", "RawLink", "Wire"]

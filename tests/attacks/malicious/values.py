@@ -7,7 +7,6 @@ import pickle
 import struct
 
 from tests.attacks.malicious.computing import (
-    ALICE,
     ARRAY_INPUT,
     ARRAY_OUTPUT,
     INPUT,
@@ -164,5 +163,3 @@ TABLE = [
         for name, payload, ends in ARRAYS[-4:]
     ),
 ]
-
-__all__ = ["ALICE", "TABLE"]
