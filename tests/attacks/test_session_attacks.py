@@ -15,6 +15,8 @@ import pytest
 from tests.attacks import mallory
 from tests.attacks.session import RESULT, held_back, scene
 
+from comity.core.limits import MAX_MESSAGE
+
 pytestmark = [pytest.mark.session, pytest.mark.timeout(60)]
 
 USAGE, STOP, PEER, PATH = 2, 3, 4, 5
@@ -159,7 +161,11 @@ LOST = "the channel to mallory was lost"
         ("other-certificate", STOP, "who answered for mallory has not mallory's key"),
         ("other-session", STOP, "mallory's hello is for another session"),
         ("claims-another-number", PEER, "mallory is party 1 and calls itself party 2"),
-        ("announces-too-much", PEER, "mallory announced a message of 1073741825 bytes, 1073741824 are allowed"),
+        (
+            "announces-too-much",
+            PEER,
+            f"mallory announced a message of {MAX_MESSAGE + 1} bytes, {MAX_MESSAGE} are allowed",
+        ),
         ("ends-inside-a-message", PEER, "mallory ended in the middle of a message"),
         ("pickles", PEER, "mallory sent what is no value"),
         ("sends-twice", PEER, "mallory used the counter of a message twice"),

@@ -49,6 +49,7 @@ class Epochs:
         self._served = 0
         self._connected: Counter[int] = Counter()
         self._stalls, self._stalled = Stalls(), False
+        self.passed_on: Fault | None = None  # what a peer said of another one, which has a moment to speak itself
         self.began: float | None = None  # of the clock perf_counter: the runtime's first start is over
         self.stopped: float | None = None  # and its last stop, if it has stopped
 
@@ -317,11 +318,13 @@ class PeerLink:
         if about is None:
             self._epochs.fault(Fault(error, self.peer))
             return
-        if about == self._epochs.number:  # who said so will be heard here, too
-            fault = Fault(PeerError(f"{self._name} left, because of you"), self.peer)
-        else:
-            fault = Fault(PeerError(f"{self._name} left, because of {self._epochs.names[about]}"), about)
-        asyncio.get_running_loop().call_later(PATIENCE, self._epochs.fault, fault)
+        if about == self._epochs.number:  # whoever said so to it may have said something here, too
+            you = Fault(PeerError(f"{self._name} left, because of you"), self.peer)
+            self._epochs.fault(self._epochs.passed_on or you)
+            return
+        passed_on = Fault(PeerError(f"{self._name} left, because of {self._epochs.names[about]}"), about)
+        self._epochs.passed_on = passed_on
+        asyncio.get_running_loop().call_later(PATIENCE, self._epochs.fault, passed_on)
 
     def _blamed(self, error: ComityError) -> int | None:
         """The number of the party that a goodbye blames, if another than who says it."""
