@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations, permutations
 from unittest import mock
 
-from tests.core.log import SANTA, TRANSPORTS, Party, Room, certificate, parse, remake
+from tests.core.log import SANTA, TRANSPORTS, Party, Room, hello_of, parse, remake
 
 from comity.core import ceremony, messages
 from comity.core.ceremony import Ceremony
@@ -95,15 +95,7 @@ class Table:
     def sits_down(self) -> None:
         """HELLO of every puppet."""
         for name, secrets in self.puppets.items():
-            self.hellos[name] = messages.make_hello(
-                secrets,
-                open_digest=self.opening.digest,
-                name=name,
-                program=SANTA,
-                transports=TRANSPORTS,
-                verify="words",
-                certificate=certificate(secrets.session),
-            )
+            self.hellos[name] = hello_of(secrets, self.opening.digest, name)
             self.room.post(self.hellos[name].envelope.raw)
         self.room.run()
 

@@ -7,7 +7,7 @@ code, message) at each honest party, and with no session.
 
 from collections.abc import Callable, Iterable
 
-from tests.core.log import SANTA, TRANSPORTS, Party, Room, certificate, meet, secrets_of
+from tests.core.log import Party, Room, hello_of, meet, secrets_of
 
 from comity.core import messages
 from comity.core.ceremony import State
@@ -110,16 +110,7 @@ def hello_with(secrets: Secrets, envelope: Envelope, **fields: object) -> bytes:
 
 def puppet(name: str, opening: bytes) -> Hello:
     """What mallory lets a person say who is not there."""
-    keys = secrets_of(f"mallory as {name}")
-    return messages.make_hello(
-        keys,
-        open_digest=opening,
-        name=name,
-        program=SANTA,
-        transports=TRANSPORTS,
-        verify="words",
-        certificate=certificate(keys.session),
-    )
+    return hello_of(secrets_of(f"mallory as {name}"), opening, name)
 
 
 def hellos_of(roster: Envelope) -> list[Hello]:

@@ -26,7 +26,7 @@ from comity.core.commands import Command, Compare, Confirmed, Finished, Frozen, 
 from comity.core.encoding import digest
 from comity.core.identity import Secrets, fingerprint, public_key
 from comity.core.manifest import Session
-from comity.core.messages import Envelope, Open
+from comity.core.messages import Envelope, Hello, Open
 from comity.core.program import Program
 from comity.core.sealing import room_key, seal, unseal
 from comity.errors import ComityError, ProgramDiffers, UnreachableError, UsageError, WordsDiffer
@@ -44,6 +44,21 @@ def secrets_of(name: str, session: int = 0) -> Secrets:
     """The same person has one identity and fresh keys in each session."""
     fresh = (digest(f"{what} {session}", name.encode()) for what in ("session", "exchange", "nonce"))
     return Secrets(digest("identity seed", name.encode()), *fresh)
+
+
+def hello_of(
+    secrets: Secrets, opening: bytes, name: str, program: Program = SANTA, transports: tuple[str, ...] = TRANSPORTS
+) -> Hello:
+    """A proper HELLO. `opening`: H(OPEN)."""
+    return messages.make_hello(
+        secrets,
+        open_digest=opening,
+        name=name,
+        program=program,
+        transports=transports,
+        verify="words",
+        certificate=certificate(secrets.session),
+    )
 
 
 def remake(secrets: Secrets, envelope: Envelope, **fields: object) -> bytes:

@@ -10,6 +10,7 @@ from tests.core.log import (
     Room,
     certificate,
     figure,
+    hello_of,
     in_order,
     meet,
     other,
@@ -778,20 +779,7 @@ def test_as_many_as_may_come_with_as_much_as_they_may_say_fit_one_roster() -> No
     parts = {f"file {i:02}": "f" * 90 for i in range(96)}
     program = other(arguments=("",), parts=parts)
     opening = Open(MAX_PARTIES, 31, program, TRANSPORTS, "p0", "words", b"k" * 32)
-    hellos = []
-    for i in range(MAX_PARTIES):
-        secrets = secrets_of(f"p{i}")
-        hellos.append(
-            messages.make_hello(
-                secrets,
-                open_digest=b"o" * 32,
-                name=f"p{i}",
-                program=program,
-                transports=TRANSPORTS,
-                verify="words",
-                certificate=certificate(secrets.session),
-            )
-        )
+    hellos = [hello_of(secrets_of(f"p{i}"), b"o" * 32, f"p{i}", program) for i in range(MAX_PARTIES)]
     assert MAX_HELLO * 0.9 < len(hellos[0].envelope.raw) <= MAX_HELLO
     roster = messages.make_roster(secrets_of("p0").identity, b"o" * 32, opening, tuple(hellos))
     assert len(messages.read_roster(messages.parse(roster.raw))[1]) == MAX_PARTIES

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.core.log import SANTA, TRANSPORTS, certificate, other, secrets_of
+from tests.core.log import SANTA, TRANSPORTS, hello_of, other, secrets_of
 
 from comity.core import messages
 from comity.core.commands import Opened
@@ -27,16 +27,7 @@ OPENING = Opening(messages.make("open", ALICE.identity, OPEN.body()), OPEN)
 
 
 def hello(name: str, program: Program = SANTA, transports: tuple[str, ...] = TRANSPORTS, session: int = 0) -> Hello:
-    secrets = secrets_of(name, session)
-    return messages.make_hello(
-        secrets,
-        open_digest=OPENING.envelope.digest,
-        name=name,
-        program=program,
-        transports=transports,
-        verify="words",
-        certificate=certificate(secrets.session),
-    )
+    return hello_of(secrets_of(name, session), OPENING.envelope.digest, name, program, transports)
 
 
 HELLOS = tuple(hello(name) for name in ("alice", "bob", "carol"))

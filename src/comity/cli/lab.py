@@ -19,9 +19,7 @@ from comity.cli import options as shared
 from comity.cli.entered import entered
 from comity.cli.options import Number, Talking
 from comity.cli.running import run as run_command
-from comity.cli.stage import MAX_LINE
 from comity.cli.talk import Talk
-from comity.cli.troupe import read_line
 from comity.core.faults import Fault
 from comity.core.faults import parse as read_faults
 from comity.core.topology import MOST_MACHINES, Topology
@@ -32,6 +30,7 @@ from comity.lab.namespaces import Lab
 from comity.lab.picture import picture
 from comity.lab.script import Script
 from comity.lab.selftest import Finding
+from comity.testbeds.pipes import read_line, read_pipe
 
 MAX_SCRIPT = 1 << 20
 """Characters of a file of faults: far more than anybody writes."""
@@ -290,10 +289,7 @@ def _labelled(
 
 async def _pass_on(fd: int, label: bytes, stream: TextIO, heard: Callable[[str], None]) -> None:
     """Until every writer has gone. A line that is too long is cut."""
-    reader = asyncio.StreamReader(MAX_LINE)
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb", 0)
-    )
+    reader, transport = await read_pipe(fd)
     with closing(transport):
         while line := await read_line(reader):
             stream.buffer.write(label + line.rstrip(b"\n") + b"\n")

@@ -16,7 +16,6 @@ COMMON = frozenset({"-h", "--help", "-q", "--quiet", "-v", "--verbose", "-m", "-
 def remark(context: click.Context, found: FoundProgram, arguments: tuple[str, ...]) -> str:
     """One line about what looks like an option of this command; empty where nothing does."""
     ours = {name: param for param in context.command.params if isinstance(param, click.Option) for name in param.opts}
-    source = _source(found)
     moved: list[str] = []
     kept: list[str] = []
     rest = list(arguments)
@@ -26,7 +25,7 @@ def remark(context: click.Context, found: FoundProgram, arguments: tuple[str, ..
         option = ours.get(name)
         takes = option is not None and not option.is_flag and not equals
         value = rest[:1] if takes else []
-        if option is None or name in COMMON or _knows(source, name) or not _fits(name, value, takes):
+        if option is None or name in COMMON or not _fits(name, value, takes) or _knows(found, name):
             kept.append(argument)
             continue
         moved += [argument, *value]
@@ -39,18 +38,14 @@ def remark(context: click.Context, found: FoundProgram, arguments: tuple[str, ..
     return f"{shlex.join(moved)} goes to {found.name}, like all that follows it; if it is meant for comity: {better}"
 
 
-def _source(found: FoundProgram) -> str:
-    """The text of its file, if it is known yet; what cannot be read is told later."""
+def _knows(found: FoundProgram, name: str) -> bool:
+    """Whether the program's text, if it is known yet, names this option; what cannot be read is told later."""
     if found.kind == "module":
-        return ""
+        return False
     try:
-        return Path(found.target).read_text(encoding="utf-8", errors="replace")
+        source = Path(found.target).read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return ""
-
-
-def _knows(source: str, name: str) -> bool:
-    """Whether a program's text names this option."""
+        return False
     return f"'{name}'" in source or f'"{name}"' in source
 
 

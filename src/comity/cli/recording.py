@@ -15,6 +15,7 @@ from comity.core.record import Record
 from comity.errors import ComityError, UsageError
 from comity.mpyc_bridge.memory import peak_memory
 from comity.node.home import versions
+from comity.node.person import warn
 
 DISTRIBUTIONS = ("comity", "mpyc", "numpy", "gmpy2", "uvloop", "cryptography", "aiohttp")
 """On what a measurement depends."""
@@ -38,7 +39,7 @@ def recording(path: Path | None, record: Record, talk: Talk) -> Iterator[None]:
             try:
                 _append(fd, path, record)
             except UsageError as second:
-                talk.line("Warning", second.message, event="warning", text=second.message)
+                warn(talk, second.message)
             raise
         _conclude(record, None)
         _append(fd, path, record)

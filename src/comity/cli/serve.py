@@ -29,6 +29,7 @@ from comity.core.limits import (
     MAX_ROOMS_OF_ADDRESS,
 )
 from comity.errors import UsageError
+from comity.node.person import warn
 from comity.reach.addresses import local_addresses
 from comity.rendezvous.listening import DEFAULT_PORT, parse_listen, urls
 from comity.rendezvous.places import Network
@@ -175,7 +176,7 @@ async def _watch(server: Server, talk: Talk) -> None:
             talk.line("Away", *lines, event="away", **away)
         if server.proxied and not warned:
             warned = True
-            talk.line("Warning", UNKNOWN_PROXY, event="warning", text=UNKNOWN_PROXY)
+            warn(talk, UNKNOWN_PROXY)
         rooms, members, stored = len(server.rooms), server.members, server.rooms.stored
         talk.detail(
             f"{rooms} rooms, {members} members, {stored / 1e6:.1f} MB",
@@ -231,8 +232,7 @@ def _connections(wanted: int, talk: Talk) -> int:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         if soft < needed:
-            text = f"only {soft - SPARE_DESCRIPTORS} connections: the system allows {soft} open files (ulimit -Hn)"
-            talk.line("Warning", text, event="warning", text=text)
+            warn(talk, f"only {soft - SPARE_DESCRIPTORS} connections: the system allows {soft} open files (ulimit -Hn)")
             return soft - SPARE_DESCRIPTORS
     return wanted
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -16,9 +17,8 @@ from comity.core.topology import Topology, name_of
 from comity.errors import UnreachableError, UsageError
 from comity.interfaces import Host, Process
 from comity.rendezvous.server import Server
+from comity.testbeds.pipes import MAX_LINE
 
-MAX_LINE = 1 << 20
-"""Bytes of one line of a party's output that are kept together."""
 ANSWERS = 'exec 3<&0 </dev/null; exec "$@"'
 """On a host, a party's stdin becomes its descriptor 3."""
 RECORD = "record.json"
@@ -144,7 +144,7 @@ async def there(topology: Topology, hosts: Mapping[str, Host], m: int) -> AsyncI
         shown = (f"[{address}]" if ":" in address else address for address in meet.addresses)
         yield There(f"on hosts of {topology.name}", parties, tuple(f"http://{host}:{port}" for host in shown))
     finally:
-        await server.signal(15)
+        await server.signal(signal.SIGTERM)
         await server.wait()
 
 

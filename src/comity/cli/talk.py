@@ -26,7 +26,7 @@ from comity.cli.screen import Screen
 from comity.core.display import harmless
 from comity.core.words import WORDS, meant
 from comity.errors import ComityError, UsageError
-from comity.node.meeting import count
+from comity.node.meeting import all_of
 
 TRIES = 3
 """Wrong words of one person after which it is no mishearing any more."""
@@ -138,10 +138,9 @@ class Talk:
 
         A yes by habit is therefore none (docs/adr/0010). A script compares by itself, and says y or n once.
         """
-        people, everyone = list(others), len(others) + 1
-        all_see = "both" if everyone == 2 else f"all {count(everyone)}"
+        people = list(others)
         block = (
-            f"call one another: {all_see} must see",
+            f"call one another: {all_of(len(people) + 1)} must see",
             f"  {'  '.join(words)}",
             "and you alone see your own word, which you tell the others:",
             f"  {own}",

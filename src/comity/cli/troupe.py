@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from comity.cli.screen import Screen
-from comity.cli.stage import MAX_LINE, Stage
+from comity.cli.stage import Stage
 from comity.cli.talk import Talk
 from comity.core.display import harmless
 from comity.core.program import Program, short
 from comity.core.record import PHASES, Record, parse
 from comity.errors import ComityError, UsageError, VerificationError
 from comity.interfaces import Process
-from comity.node.meeting import count
+from comity.node.meeting import all_of, count
+from comity.testbeds.pipes import end, read_line
 
 SHOWN_SECONDS = 0.01
 """What is less is not worth a word."""
@@ -107,10 +106,6 @@ class Troupe:
             await self._end()
         return list(await asyncio.gather(*watching))
 
-    @property
-    def _all(self) -> str:
-        return "both" if self._m == 2 else f"all {count(self._m)}"
-
     async def _ask(self, i: int, place: int) -> str:
         name = self._stage.names[i]
         return await self._talk.ask_hidden(f"argument {place} of {name}", option=f"--private {place}=FILE")
@@ -187,7 +182,7 @@ class Troupe:
             return
         self._compared = True
         same = len(set(words)) == 1
-        text = f"{'  '.join(words[0])}   the same at {self._all}, answered for you" if same else "they differ!"
+        text = f"{'  '.join(words[0])}   the same at {all_of(self._m)}, answered for you" if same else "they differ!"
         self._talk.line("Check", text, event="check", words=list(words[0]), same=same)
         for player in self._players:
             player.answer("y" if same else "n")
@@ -199,7 +194,7 @@ class Troupe:
             self._raise(failed)
         outputs = {b"".join(player.output) for player in self._players}
         agree = len(outputs) == 1
-        said = f"{self._all} outputs are the same" if agree else "the outputs differ, as this program may want it"
+        said = f"{all_of(self._m)} outputs are the same" if agree else "the outputs differ, as this program may want it"
         if self._m > 1:
             self._talk.line("Agree", said, event="agree", same=agree)
         records = [parse(await self._stage.record(i)) for i in range(self._m)]
@@ -221,15 +216,11 @@ class Troupe:
 
     async def _end(self) -> None:
         """Nobody is left behind, whatever happened here."""
-        for player in self._players:
-            await player.process.signal(signal.SIGTERM)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(END_SECONDS):
-                await asyncio.gather(*(player.process.wait() for player in self._players))
-        for player in self._players:
-            player.process.close()
-            await player.process.signal(signal.SIGKILL)
-            await player.process.wait()
+        try:
+            await end([player.process for player in self._players], END_SECONDS)
+        finally:
+            for player in self._players:
+                player.process.close()
 
 
 def _timings(records: list[Record]) -> str:
@@ -243,13 +234,3 @@ def _timings(records: list[Record]) -> str:
                 spans.append(f"{phase} {seconds:.2f} s")
     who = ", as the slowest party" if len(records) > 1 else ""
     return f"{before:.2f} s{who}: {', '.join(spans)}"
-
-
-async def read_line(stream: asyncio.StreamReader) -> bytes:
-    """The next line, or a piece of one that is too long; empty at the end."""
-    try:
-        return await stream.readuntil(b"\n")
-    except asyncio.IncompleteReadError as exc:
-        return exc.partial
-    except asyncio.LimitOverrunError:
-        return await stream.read(MAX_LINE)

@@ -93,8 +93,8 @@ _REASONS = {
     "path": "no path to another party",
 }
 
-
-_SHOWN_THERE = {"error": "the terminal there shows which", "path": "the terminal there shows what was tried"}
+SHOWN_THERE = {"error": "the terminal there shows which", "path": "the terminal there shows what was tried"}
+"""What to do about a reason, where more is to be seen at who left."""
 
 
 class Ended(PeerError):
@@ -360,12 +360,13 @@ class Ceremony:
         if self.state is State.OPENING or opening != self._opens:
             return []
         name, own = self._who(envelope), envelope.sender == self._me
+        host = envelope.sender == self._opening.envelope.sender
         hello = self._hellos.get(envelope.sender)
-        if envelope.sender != self._opening.envelope.sender:
+        if not host:
             self._taken_back.add((envelope.sender, taken_back))
             if hello is None or hello.envelope.digest != taken_back:
                 return []  # nobody of ours, or said of an earlier HELLO
-        bound = envelope.sender == self._opening.envelope.sender or hello in (self._roster or self._proposed)
+        bound = host or hello in (self._roster or self._proposed)
         if own and (bound or (hello is not None and hello.envelope.raw == self._said)):
             raise self._usurped(envelope)
         if bound:
@@ -484,6 +485,6 @@ def left(sender: bytes, name: str, reason: str, *, spent: bool) -> PeerError | V
         return WordsDiffer(f"{name} says that the words did not match", hint=("someone may be in the middle", *hints))
     if reason == "program":
         return ProgramDiffers(f"{name} left: the programs differ", hint=hints)
-    if reason in _SHOWN_THERE:
-        hints = (_SHOWN_THERE[reason], *hints)
+    if reason in SHOWN_THERE:
+        hints = (SHOWN_THERE[reason], *hints)
     return Departed(sender, reason, f"{name} left: {_REASONS[reason]}", hints)

@@ -75,6 +75,11 @@ def draw(topology: Topology) -> str:
     return "\n".join(shown) + "\n"
 
 
+def attached(made: Plan, region: str) -> list[Machine]:
+    """What is drawn of a region: who is attached to the internet there. The mirror is the lab's own."""
+    return [machine for machine in made.machines if machine.region == region and machine.kind != "mirror"]
+
+
 def _below(branch: str) -> str:
     """What stands on the next line at the same depth."""
     return branch.replace(BRANCH, TRUNK).replace(LAST, NOTHING)
@@ -89,7 +94,7 @@ def _tree(topology: Topology, made: Plan) -> Iterator[Line]:
         last = i == len(topology.regions) - 1
         yield Line(LAST if last else BRANCH, region)
         trunk = NOTHING if last else TRUNK
-        there = [machine for machine in made.machines if machine.region == region and machine.kind != "mirror"]
+        there = attached(made, region)
         for k, machine in enumerate(there):
             yield from _machine(topology, made, machine, trunk, k == len(there) - 1)
 

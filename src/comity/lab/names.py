@@ -34,11 +34,9 @@ def answer(query: bytes, names: Mapping[str, Sequence[str]]) -> bytes | None:
     if asked is None:
         return struct.pack("!6H", number, head | FORMAT_ERROR, 0, 0, 0, 0)
     name, kind, end = asked
-    known = names.get(name)
-    records = b"" if known is None else b"".join(_record(address) for address in known if kind in (_kind(address), ANY))
-    count = 0 if known is None else sum(kind in (_kind(address), ANY) for address in known)
-    code = NO_NAME if known is None else 0
-    return struct.pack("!6H", number, head | code, 1, count, 0, 0) + query[12:end] + records
+    records = [_record(address) for address in names.get(name, ()) if kind in (_kind(address), ANY)]
+    code = 0 if name in names else NO_NAME
+    return struct.pack("!6H", number, head | code, 1, len(records), 0, 0) + query[12:end] + b"".join(records)
 
 
 def _question(query: bytes) -> tuple[str, int, int] | None:

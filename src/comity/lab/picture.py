@@ -8,7 +8,7 @@ from html import escape
 
 from comity.core.addressing import Machine, Plan, plan
 from comity.core.topology import Topology
-from comity.lab.drawing import address_of, impairments, remark
+from comity.lab.drawing import address_of, attached, impairments, remark
 
 CARD, GAP, MARGIN = 320, 20, 30
 """Pixels: a region's width, what is between two of them, and around all."""
@@ -84,7 +84,7 @@ def picture(topology: Topology) -> str:
 
 def _region(sheet: _Sheet, topology: Topology, made: Plan, region: str, x: float, top: float) -> float:
     """Draws a card; returns its height."""
-    there = [machine for machine in made.machines if machine.region == region and machine.kind != "mirror"]
+    there = attached(made, region)
     shown = there[:MOST_SITES]
     height = PAD + LINE + 4 + sum(_height(made, machine) + PAD for machine in shown)
     height += LINE if there[MOST_SITES:] else 0

@@ -66,17 +66,16 @@ class _Codec:
             self._fail(_bug(exc))
 
     def loads(self, data: bytes) -> object:
+        sender = getattr(data, "sender", None)  # none: MPyC reads what this party itself wrote
         try:
             value = codec.loads(data, self._values)
         except Malformed as exc:
-            sender = getattr(data, "sender", None)
-            if sender is None:  # MPyC reads what this party itself wrote
+            if sender is None:
                 self._fail(_bug(exc))
             message = f"{self._name(sender)} sent what is no value: {exc.message}"
             self._fail(RefusedValueError(message, peer=sender, hint=exc.hints))
         except Exception as exc:
             self._fail(_bug(exc))
-        sender = getattr(data, "sender", None)
         if sender is not None:
             self._check(value, sender, sys._getframe(1))
         return value

@@ -162,7 +162,6 @@ class PeerLink:
         self._lost = 0
         self._factory: Factory | None = None  # of a lower peer, which MPyC awaits
         self._stands = asyncio.Event()
-        self._exchanger: Any = None  # MPyC's end
         self.stream: Stream | None = None
         self.exchange = Exchange(peer, self._name, self._fault, epoch.check, self._epochs.stop)
         self.over = asyncio.Event()
@@ -184,10 +183,10 @@ class PeerLink:
             return ""
         if self.stream is None:
             return START if self._epoch.index else ""  # of the first epoch the node itself knows
-        if self._exchanger is None or self.exchange.peer_finished:
+        exchange = self.exchange
+        if not exchange.attached or exchange.peer_finished:
             return ""
-        asked = (slot for slot in self._exchanger.buffers.values() if isinstance(slot, asyncio.Future))
-        if not self.exchange.registered or any(not slot.done() for slot in asked):
+        if not exchange.registered or exchange.awaited:
             return MESSAGE
         return UNREAD if self.stream.unsent else ""
 
@@ -282,7 +281,7 @@ class PeerLink:
 
     def _join(self, factory: Factory, stream: Stream) -> tuple[asyncio.Transport, Any]:
         """Put MPyC's end and the link together."""
-        self._exchanger = exchanger = factory()
+        exchanger = factory()
         transport = self.exchange.attach(exchanger, stream)
         self._epoch.check()
         return transport, exchanger

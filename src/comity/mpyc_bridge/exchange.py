@@ -73,9 +73,20 @@ class Exchange:
         return 0 if self._transport is None else self._transport.messages
 
     @property
+    def attached(self) -> bool:
+        """Whether MPyC has its end of this connection."""
+        return self._exchanger is not None
+
+    @property
     def registered(self) -> bool:
         """Whether MPyC counts this peer as connected."""
-        return self._exchanger is not None and not self._greeting
+        return self.attached and not self._greeting
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the program has asked for a message that has not come."""
+        slots = () if self._exchanger is None else self._exchanger.buffers.values()
+        return any(not isinstance(slot, bytes) and not slot.done() for slot in slots)
 
     def attach(self, exchanger: Any, link: Link) -> MessageTransport:
         """Give MPyC its connection; from now on the peer's bytes may come."""
@@ -226,7 +237,7 @@ class Exchange:
 
     def _hold(self) -> None:
         """Go on without the peer, until the program needs it."""
-        if any(not isinstance(slot, bytes) and not slot.done() for slot in self._exchanger.buffers.values()):
+        if self.awaited:
             self._missed()
             return
         self._exchanger.buffers = _Closed(self._exchanger.buffers, self._missed)

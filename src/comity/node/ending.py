@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from dataclasses import dataclass, field
 
+from comity.core.ceremony import SHOWN_THERE
 from comity.errors import ComityError, PeerError
 from comity.interfaces import PartyId
 from comity.links.pairing import lost
@@ -28,7 +29,6 @@ GOODBYES = {
     "program": "{name} left: another program",
     "words": "{name} left: the words did not match",
 }
-_HINTS = {"error": "the terminal there shows which", "path": "the terminal there shows what was tried"}
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Ending:
         name = self.names[peer]
         if reason == "path":
             whom = "another party" if about is None else self.names[about]
-            error = PeerError(f"{name} left: no path to {whom}", hint=_HINTS["path"])
+            error = PeerError(f"{name} left: no path to {whom}", hint=SHOWN_THERE["path"])
             if about is None:  # it may be us, who will find none to it either
                 self.symptom(error, peer)
             else:
@@ -94,7 +94,7 @@ class Ending:
             self.hearsay(PeerError(GOODBYES[reason].format(name=name)), peer)
             return
         text = GOODBYES.get(reason, GOODBYES["error"]).format(name=name)
-        self.cause(PeerError(text, hint=_HINTS.get(reason, ())), peer)
+        self.cause(PeerError(text, hint=SHOWN_THERE.get(reason, ())), peer)
 
     async def settled(self) -> ComityError | None:
         """Waits for the end and, at most WORD_SECONDS more, for what caused it. None: it ended well."""

@@ -247,3 +247,8 @@ def _reason(exc: BaseException) -> str:
 def count(number: int) -> str:
     words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
     return words[number] if number < len(words) else str(number)
+
+
+def all_of(number: int) -> str:
+    """All of so many parties, in words."""
+    return "both" if number == 2 else f"all {count(number)}"

@@ -110,9 +110,8 @@ class Waits:
         self._tell("silence", silent, longest)
         wanted = {peer: wait for peer, wait in stalled.items() if peer not in silent}
         for why in REASONS:
-            waits = [seconds for reason, seconds in wanted.values() if reason == why and seconds >= TELL_SECONDS]
-            peers = [peer for peer, (reason, seconds) in wanted.items() if reason == why and seconds >= TELL_SECONDS]
-            self._tell(why, peers, max(waits, default=0.0))
+            long = {p: seconds for p, (reason, seconds) in wanted.items() if reason == why and seconds >= TELL_SECONDS}
+            self._tell(why, long, max(long.values(), default=0.0))
         self._note(now, pathless, idle, heard, wanted)
         back = {peer: seconds for peer, seconds in self._silent.items() if heard.get(peer, seconds) < seconds}
         self._silent = silent

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -15,7 +14,7 @@ from comity.core.topology import Topology
 from comity.errors import UsageError
 from comity.interfaces import Host
 from comity.testbeds import pipes
-from comity.testbeds.pipes import Piped, Pipes, piped
+from comity.testbeds.pipes import Files, Piped, Pipes, piped
 
 END_SECONDS = 2.0
 """How long commands may take to end after SIGTERM."""
@@ -37,7 +36,7 @@ class LocalProcess(Piped):
         return await self.process.wait()
 
 
-class LocalHost:
+class LocalHost(Files):
     addresses: tuple[str, ...] = ("127.0.0.1",)
     forwards: tuple[tuple[int, str], ...] = ()
     python = sys.executable
@@ -63,22 +62,10 @@ class LocalHost:
         self.processes.append(LocalProcess(ours, process))
         return self.processes[-1]
 
-    async def put(self, path: str, data: bytes) -> None:
-        await pipes.put(self, path, data)
-
-    async def get(self, path: str) -> bytes:
-        return await pipes.get(self, path)
-
     async def end(self) -> None:
         """Of whatever still runs."""
+        await pipes.end(self.processes, END_SECONDS)
         for process in self.processes:
-            await process.signal(signal.SIGTERM)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(END_SECONDS):
-                await asyncio.gather(*(process.wait() for process in self.processes))
-        for process in self.processes:
-            await process.signal(signal.SIGKILL)
-            await process.wait()
             process.pipes.end()
 
 

@@ -11,8 +11,7 @@ from comity.core.topology import Topology
 from comity.interfaces import Host
 from comity.lab.building import home
 from comity.lab.namespaces import Job, Lab, lab, missing
-from comity.testbeds import pipes
-from comity.testbeds.pipes import Piped, Pipes, piped
+from comity.testbeds.pipes import Files, Piped, Pipes, piped
 
 
 class LabProcess(Piped):
@@ -27,7 +26,7 @@ class LabProcess(Piped):
         return await self.job.wait()
 
 
-class LabHost:
+class LabHost(Files):
     python = sys.executable
 
     def __init__(self, made: Lab, name: str) -> None:
@@ -49,12 +48,6 @@ class LabHost:
             job = await self._lab.start(self.name, argv, files=theirs, env=env)
         self.processes.append(LabProcess(ours, job))
         return self.processes[-1]
-
-    async def put(self, path: str, data: bytes) -> None:
-        await pipes.put(self, path, data)
-
-    async def get(self, path: str) -> bytes:
-        return await pipes.get(self, path)
 
 
 @asynccontextmanager

@@ -1,15 +1,16 @@
-"""A process's streams over pipes, and its files by commands: what testbeds share."""
+"""Processes over pipes, and files by commands: what testbeds share, and whoever reads lines of processes."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from comity.errors import UsageError
-from comity.interfaces import Host
+from comity.interfaces import Host, Process
 
 MAX_LINE = 1 << 20
 """Bytes of one line of output that are kept together."""
@@ -66,11 +67,7 @@ async def piped() -> AsyncIterator[tuple[Pipes, tuple[int, int, int]]]:
     readers, transports = [], []
     try:
         for fd in (ours_out, ours_err):
-            reader = asyncio.StreamReader(MAX_LINE)
-            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-                lambda reader=reader: asyncio.StreamReaderProtocol(reader),  # type: ignore[misc]
-                os.fdopen(fd, "rb", 0),
-            )
+            reader, transport = await read_pipe(fd)
             readers.append(reader)
             transports.append(transport)
         ours = Pipes(ours_in, readers[0], readers[1], tuple(transports))
@@ -85,19 +82,52 @@ async def piped() -> AsyncIterator[tuple[Pipes, tuple[int, int, int]]]:
             os.close(fd)
 
 
-async def put(host: Host, path: str, data: bytes) -> None:
-    process = await host.start("sh", "-c", PUT, "sh", f"{host.home}/{path}")
-    await asyncio.to_thread(process.write, data)
-    process.close()
-    error = await process.stderr.read()
-    if await process.wait():
-        raise UsageError(f"{path} cannot be written on {host.name}: {error.decode(errors='replace').strip()}")
+async def read_pipe(fd: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
+    """What can be read from a descriptor, which the transport then holds."""
+    reader = asyncio.StreamReader(MAX_LINE)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb", 0)
+    )
+    return reader, transport
 
 
-async def get(host: Host, path: str) -> bytes:
-    process = await host.start("cat", f"{host.home}/{path}")
-    process.close()
-    data, error = await asyncio.gather(process.stdout.read(), process.stderr.read())
-    if await process.wait():
-        raise UsageError(f"{path} cannot be read on {host.name}: {error.decode(errors='replace').strip()}")
-    return data
+async def read_line(stream: asyncio.StreamReader) -> bytes:
+    """The next line, or a piece of one that is too long; empty at the end."""
+    try:
+        return await stream.readuntil(b"\n")
+    except asyncio.IncompleteReadError as exc:
+        return exc.partial
+    except asyncio.LimitOverrunError:
+        return await stream.read(MAX_LINE)
+
+
+async def end(processes: Sequence[Process], seconds: float) -> None:
+    """By SIGTERM; whoever has not ended within so many seconds is killed."""
+    for process in processes:
+        await process.signal(signal.SIGTERM)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await asyncio.gather(*(process.wait() for process in processes))
+    for process in processes:
+        await process.signal(signal.SIGKILL)
+        await process.wait()
+
+
+class Files:
+    """A host's files, by commands there: a part of interfaces.Host."""
+
+    async def put(self: Host, path: str, data: bytes) -> None:
+        process = await self.start("sh", "-c", PUT, "sh", f"{self.home}/{path}")
+        await asyncio.to_thread(process.write, data)
+        process.close()
+        error = await process.stderr.read()
+        if await process.wait():
+            raise UsageError(f"{path} cannot be written on {self.name}: {error.decode(errors='replace').strip()}")
+
+    async def get(self: Host, path: str) -> bytes:
+        process = await self.start("cat", f"{self.home}/{path}")
+        process.close()
+        data, error = await asyncio.gather(process.stdout.read(), process.stderr.read())
+        if await process.wait():
+            raise UsageError(f"{path} cannot be read on {self.name}: {error.decode(errors='replace').strip()}")
+        return data
