@@ -142,7 +142,7 @@ async def test_a_signal_reaches_the_command_and_what_it_started() -> None:
     async with running() as made:
         ours, theirs = os.pipe()
         job = await made.start(
-            "ann", ["sh", "-c", "trap 'exit 9' TERM; echo on; sleep 1000 & wait"], files=(0, theirs, 2)
+            "ann", ["sh", "-c", "trap 'exit 9' TERM; sh -c 'echo on; exec sleep 1000' & wait"], files=(0, theirs, 2)
         )
         os.close(theirs)
         with os.fdopen(ours, "rb") as file:
