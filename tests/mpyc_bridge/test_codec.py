@@ -187,7 +187,8 @@ def test_elements_come_back(installed: Any, value: Any) -> None:
 @pytest.mark.parametrize("value", FIELD_ARRAYS, ids=repr)
 def test_arrays_over_fields_come_back(installed: Any, value: Any) -> None:
     read = installed.loads(installed.dumps(value))
-    assert type(read) is type(value) and read.shape == value.shape and items(read) == items(value)
+    assert type(read) is value.field.array  # MPyC 0.10 makes a new class of arrays whenever a field is asked for
+    assert read.shape == value.shape and items(read) == items(value)
 
 
 def test_classes_of_other_parameters_are_told_apart(installed: Any) -> None:
