@@ -49,9 +49,9 @@ class Outbox:
         self.due = False
         self.flushes: list[Callable[[], None]] = []
 
-    def schedule(self) -> None:
+    def schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         self.due = True
-        asyncio.get_running_loop().call_soon(self._flush)
+        loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self.due = False
@@ -170,7 +170,7 @@ class Stream(asyncio.Protocol):
             if self._closing:
                 return
         if not self._outbox.due:
-            self._outbox.schedule()
+            self._outbox.schedule(self._loop)
         if link.over or link.peer_finished or self._finishing or not pieces:
             self._after(link)
         elif link.received - link.told >= ACKNOWLEDGE_EVERY:
@@ -229,7 +229,7 @@ class Stream(asyncio.Protocol):
             outbox = self._outbox
             outbox.flushes.append(self._flush)
             if not outbox.due:
-                outbox.schedule()
+                outbox.schedule(self._loop)
 
     def _flush(self) -> None:
         self._scheduled = False
