@@ -4,8 +4,8 @@ from comity.core.ceremony import TABLE, State
 
 OF_THE_HOST = ("open", "roster")
 """Messages that one party sends; of all others the state waits for the last."""
-OWN = {"choose": "I say HELLO", "answer": "I say CONFIRM"}
-"""Our own moves, which the table names too."""
+OWN = {"choose": "I say HELLO", "answer": "I say CONFIRM", "refused": "my name is taken"}
+"""Our own moves and what comes of them, which the table names too."""
 
 HEAD = """\
 # The ceremony, drawn

@@ -124,7 +124,7 @@ def test_mallory_takes_a_name_like_bobs(name: str) -> None:
     room.run()
     for party in (alice, bob):
         waits(party, State.GATHERING)
-        assert Refused(name, "bob") in party.told
+        assert Refused(name, "bob", False) in party.told
     carol = room.join("carol")
     room.run()
     assert alice.compare and alice.compare.people == ("bob", "carol")
@@ -146,7 +146,7 @@ def test_mallory_seats_a_name_like_bobs_as_the_host() -> None:
         room.flush(party)
     room.post(hello_with(secrets_of("puppet"), bob.said("hello"), name="b0b"))
     goes_on(room)
-    assert Refused("b0b", "bob") in alice.told
+    assert Refused("b0b", "bob", False) in alice.told
     ends(alice, STOP, "the roster holds a HELLO that b0b did not say here")
     ends(bob, PEER, "the session is full: it began without you")
 

@@ -87,6 +87,7 @@ class Party:
         self.room, self.name, self.secrets = room, name, secrets
         self.ceremony = room.ceremony(secrets, certificate(secrets.session), name, transports, verify, host)
         self.choose: Callable[[Open], tuple[Program, str]] | None = lambda _: (program, "")
+        self.second_name = ""  # after a refusal; empty: none but the first
         self.inbox = [passed for body in room.bodies for passed in room.rendezvous(body, self)]
         self.outbox: list[bytes] = []
         self.told: list[Command] = []
@@ -179,6 +180,8 @@ class Party:
                     self.outbox += [raw] if cheat is None else cheat(envelope)
                 case Opened(opened) if self.choose is not None:
                     self.obey(self.ceremony.choose(*self.choose(opened)))
+                case Refused(mine=True):
+                    self.obey(self.ceremony.rename(self.second_name))
 
 
 class Room:
@@ -296,7 +299,7 @@ def show(command: Command) -> str:
             return f"{name} joined"
         case Left(name, reason):
             return f"{name} left: {reason}"
-        case Refused(name, holder):
+        case Refused(name, holder, _):
             return f"{name} refused for {holder}"
         case Frozen(number, names, _):
             return f"I am {number} of {' '.join(names)}"

@@ -486,6 +486,25 @@ def test_of_two_who_take_one_name_at_the_same_time_the_first_stays(name: str, se
     assert alice.session and {m.name for m in alice.session.members} == {"alice", "bob", "carol"}
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_who_was_too_late_for_a_name_goes_on_under_another(seed: int) -> None:
+    """Its first HELLO is taken back, so nobody can make trouble with it."""
+    room = Room()
+    alice, bob, eve = room.host("alice", 3), room.join("bob"), room.join("bob", secrets=secrets_of("eve"))
+    eve.second_name = "bob-2"
+    for party in (bob, eve):
+        party.read()
+        room.flush(party)
+    room.run(seed)
+    first, leave, _ = (e for e in map(messages.parse, eve.posts) if e.type in ("hello", "leave"))
+    assert leave.body["hello"] == first.digest.hex()
+    room.post(first.raw)
+    room.compare(alice, bob, eve)
+    room.run(seed)
+    assert alice.done and bob.done and eve.done
+    assert alice.session and {m.name for m in alice.session.members} == {"alice", "bob", "bob-2"}
+
+
 def test_nobody_takes_the_hosts_name_before_the_host_has_said_hello() -> None:
     room, (alice, bob, eve) = meet("alice", "bob", "eve")
     eve.choose = lambda _: (SANTA, "eve")

@@ -67,8 +67,10 @@ class Room:
         self.held: dict[str, Meeting] = {}
         self.meetings: dict[str, asyncio.Task[Any]] = {}
 
-    async def enter(self, name: str, *, transports: tuple[str, ...] = TRANSPORTS, wants: str = "") -> Person:
-        """alice hosts. `wants`: the name that a joiner takes."""
+    async def enter(
+        self, name: str, *, transports: tuple[str, ...] = TRANSPORTS, wants: tuple[str, ...] = ("",)
+    ) -> Person:
+        """alice hosts. `wants`: the names that a joiner takes, the first that is free."""
         secrets = secrets_of(name)
         opened = Open(self._m, (self._m - 1) // 2, SANTA, TRANSPORTS, name, "words")
         host = opened if name == "alice" else HOST
@@ -76,10 +78,13 @@ class Room:
         mailbox = await self._stack.enter_async_context(self._rendezvous.open(room_name(SECRET)))
         person = self.people[name] = Person()
 
-        async def choose(_: Open, __: Sequence[str]) -> tuple[Program, str]:
-            return SANTA, wants
+        async def choose(_: Open) -> Program:
+            return SANTA
 
-        held = Meeting(ceremony, mailbox, room_key(SECRET), person, 60, choose, lambda _: None, lambda _: None)
+        def naming(taken: Sequence[str]) -> str:
+            return next(want for want in wants if want not in taken)
+
+        held = Meeting(ceremony, mailbox, room_key(SECRET), person, 60, choose, naming, lambda _: None, lambda _: None)
         self.held[name] = held
         self.meetings[name] = task = asyncio.create_task(held.hold())
         self._stack.push_async_callback(cancel, task)
@@ -176,11 +181,22 @@ async def test_a_room_without_its_host_is_said_once(monkeypatch: pytest.MonkeyPa
         assert bob.lines.count(said) == 1
 
 
+async def test_who_was_too_late_for_a_name_takes_another() -> None:
+    """Two who enter at once both say HELLO before they can see the other's."""
+    async with room(3) as r:
+        alice, wants = await r.enter("alice"), ("pat", "pat-2")
+        bob, carol = await r.enter("bob", wants=wants), await r.enter("carol", wants=wants)
+        await alice.sees("Check: pat pat-2")
+        await bob.sees("Check: alice pat-2")
+        await carol.sees("Check: alice pat")
+        assert alice.lines.count("Refused: pat: the name is taken") == 1
+
+
 async def test_a_name_that_is_taken_is_told_to_its_bearer_and_to_the_rest() -> None:
     async with room(3) as r:
         alice, _ = await r.enter("alice"), await r.enter("bob")
         await alice.sees("Joined: bob")
-        await r.enter("eve", wants="b0b")
+        await r.enter("eve", wants=("b0b",))
         assert (await r.error("eve")).message == "the name b0b looks like bob, who is here already"
         carol = await r.enter("carol")
         await carol.sees("Check: alice bob")

@@ -74,14 +74,15 @@ class State(enum.Enum):
 TABLE: dict[State, dict[str, State]] = {
     State.OPENING: {"open": State.CHOOSING},
     State.CHOOSING: {"hello": State.CHOOSING, "choose": State.GATHERING},
-    State.GATHERING: {"hello": State.GATHERING, "roster": State.REVEALING},
+    State.GATHERING: {"hello": State.GATHERING, "refused": State.CHOOSING, "roster": State.REVEALING},
     State.REVEALING: {"reveal": State.AGREEING},
     State.AGREEING: {"agree": State.COMPARING},
     State.COMPARING: {"answer": State.COMPARING, "confirm": State.DONE},
     State.DONE: {},
     State.ENDED: {},
 }
-"""What counts in each state, and the state after the last of it; `choose` and `answer` are our own moves."""
+"""What counts in each state, and the state after the last of it; `choose` and `answer` are our own moves, `refused` is
+that the name in my HELLO was taken."""
 
 _REASONS = {
     "words": "the words did not match",
@@ -183,6 +184,15 @@ class Ceremony:
         self.state, self._program, self._said = after, program, hello.envelope.raw
         return [Post(self._said)]
 
+    def rename(self, name: str) -> list[Command]:
+        """My HELLO was refused: take it back, so that nobody can repeat it, and say another.
+
+        Raises UsageError, as `choose` does.
+        """
+        if self._program is None:
+            raise Ended
+        return [self._take_back("error"), *self.choose(self._program, name)]
+
     def receive(self, raw: bytes) -> list[Command]:
         """The next body of the log, unsealed. Raises ComityError, and has ended then."""
         try:
@@ -229,8 +239,7 @@ class Ceremony:
         """End it, and tell the others why: one of messages.REASONS. Who has said nothing yet just goes."""
         told = self._said or (self._mine is not None and self._opens)
         self.state = State.ENDED
-        hello = messages.parse(self._said).digest.hex() if self._said else ""
-        return [self._post("leave", {"open": self._opens.hex(), "hello": hello, "reason": reason})] if told else []
+        return [self._take_back(reason)] if told else []
 
     @property
     def spent(self) -> bool:
@@ -272,10 +281,10 @@ class Ceremony:
         if envelope.sender == opening.envelope.sender:
             check_host(opening, hello)
         if holder := self._holder(name, envelope.sender):
-            if own:
-                raise _taken(name, holder)
             self._seen.discard(("hello", envelope.sender))
-            return [Refused(name, holder)]
+            if own:
+                self.state = self._after("refused")
+            return [Refused(name, holder, own)]
         differs = hello.program.digest != opening.open.program.digest
         if self._program is not None and (own or differs):  # my difference first, but once the others could see it too
             check_program(self._program, opening.open.program, opening.open.name)
@@ -382,6 +391,10 @@ class Ceremony:
 
     def _post(self, kind: str, body: dict[str, object]) -> Post:
         return Post(messages.make(kind, self._secrets.identity, body).raw)
+
+    def _take_back(self, reason: str) -> Post:
+        hello = messages.parse(self._said).digest.hex() if self._said else ""
+        return self._post("leave", {"open": self._opens.hex(), "hello": hello, "reason": reason})
 
     def _after(self, own: str) -> State:
         """The state after one of our own moves. Raises Ended when it comes too early or too late."""

@@ -35,10 +35,11 @@ class Left:
 
 @dataclass(frozen=True)
 class Refused:
-    """Somebody's HELLO does not count: `name` is that of `holder`, or looks like it."""
+    """Somebody's HELLO does not count: `name` is that of `holder`, or looks like it. If it is mine: call `rename`."""
 
     name: str
     holder: str
+    mine: bool
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,10 @@ LEAVE_SECONDS = 2.0
 CONTEXT = b"ceremony"
 """What bodies of the ceremony are sealed with, besides the room's key."""
 
-Choose = Callable[[Open, Sequence[str]], Awaitable[tuple[Program, str]]]
-"""What a joiner runs, and its name, given what the host opened and the names that are taken (more may come)."""
+Choose = Callable[[Open], Awaitable[Program]]
+"""What a joiner runs, given what the host opened."""
+Naming = Callable[[Sequence[str]], str]
+"""A joiner's name, given those that are taken so far."""
 
 
 class TooLate(PeerError):
@@ -52,6 +54,7 @@ class Meeting:
     person: Person
     invite_seconds: float
     choose: Choose  # asked of a joiner
+    naming: Naming
     frozen: Callable[[Frozen], None]
     phase: Callable[[str], None]
     leaving: bool = False  # it went wrong, and the others are being told
@@ -151,6 +154,8 @@ class Meeting:
                         self._early.remove(name)
                     else:
                         self.person.line("Left", f"{name}: {reason}; waiting for another", event="left", name=name)
+                case Refused(mine=True):
+                    await self._obey(self.ceremony.rename(self.naming(self._names)))
                 case Refused(name, holder) if self._early is None:
                     why = "the name is taken" if name == holder else f"the name looks like {holder}"
                     self.person.line("Refused", f"{name}: {why}", event="refused", name=name, holder=holder)
@@ -175,11 +180,11 @@ class Meeting:
         await self.mailbox.post(seal(self.key, os.urandom(12), body, CONTEXT))
 
     async def _choose(self, opened: Open) -> None:
-        program, name = await self.choose(opened, self._names)
+        program = await self.choose(opened)
         early, self._early = self._early or [], None
         for joined in early:
             self._tell_joined(joined)
-        await self._obey(self.ceremony.choose(program, name))
+        await self._obey(self.ceremony.choose(program, self.naming(self._names)))
 
     def _compare(self, command: Compare) -> None:
         if command.ask:

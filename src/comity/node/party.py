@@ -140,7 +140,7 @@ class Party:
         ceremony = Ceremony(self._secrets, self._certificate, options.name, offered, options.verify, host)
         chosen = found
 
-        async def choose(opened: Open, taken: Sequence[str]) -> tuple[Program, str]:
+        async def choose(opened: Open) -> Program:
             nonlocal chosen, examined
             self.phase("invite")
             chosen = found or await self._choose(opened)
@@ -149,7 +149,7 @@ class Party:
             show_session(opened, program, chosen.kind == "builtin", self.person)
             if program.digest == opened.program.digest:
                 await check_secrecy(opened.m, opened.threshold, options, self.person)
-            return program, self._distinct_name(taken)
+            return program
 
         def frozen(command: Frozen) -> None:
             self.record.party = command.number
@@ -159,7 +159,15 @@ class Party:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._end_program)
             self._meeting = Meeting(
-                ceremony, mailbox, room_key(secret), self.person, INVITE_SECONDS, choose, frozen, self.phase
+                ceremony,
+                mailbox,
+                room_key(secret),
+                self.person,
+                INVITE_SECONDS,
+                choose,
+                self._distinct_name,
+                frozen,
+                self.phase,
             )
             finished = await self._meeting.hold()
             run = await self._make_run(finished, transports)
