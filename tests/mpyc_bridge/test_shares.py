@@ -14,7 +14,7 @@ from tests.mpyc_bridge.parties import run, written
 
 from comity.errors import ComityError
 from comity.mpyc_bridge.codec import received_from
-from comity.mpyc_bridge.shares import Shares
+from comity.mpyc_bridge.shares import Shares, reading_input
 
 P = 101
 FIELD = finfields.GF(P)
@@ -125,7 +125,7 @@ def test_whoever_else_asks_gets_any_value() -> None:
 def test_numbers_are_as_many_as_the_own_ones() -> None:
     read = SHARES._reading(finfields.FiniteFieldElement.from_bytes.__func__)
     bob = received_from(1)
-    _distribute = reader("_distribute", "[read(field, sent) for sent in x[1:]]")
+    _distribute = reading_input(reader("_distribute", "[read(field, sent) for sent in x[1:]]"))
     wide = finfields.GF(finfields.find_prime_root(64)[0])
     for sent, words in ((bytes(16), ""), (bytes(8), "1 numbers for 2"), (b"", "0 numbers"), (bytes(15), "15 bytes")):
         if words:

@@ -25,8 +25,11 @@ MAX_WARNINGS = 100
 """Files of which a run warns: a line for each would bury everything else."""
 
 
+_HEEDED = frozenset(("open", "exec", "ctypes.dlopen"))
+
+
 class Audit:
-    """For sys.addaudithook, which takes it for good."""
+    """What `hear` is told, for sys.addaudithook, which takes it for good."""
 
     def __init__(self, agreed: Agreed, warn: Callable[[str], None], differs: Callable[[str], NoReturn]) -> None:
         """`warn` is told the label of a file that is read but not agreed on, `differs` of one that has changed."""
@@ -34,7 +37,10 @@ class Audit:
         self._warned: set[str] = set()
         self._here = threading.local()  # set while we look at files ourselves
 
-    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+    def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Of every event, some of them for each message."""
+        if event not in _HEEDED:
+            return
         if event == "open":
             path, _, flags = arguments
             if type(flags) is int and (flags & os.O_ACCMODE == os.O_WRONLY or flags & os.O_TRUNC):
@@ -42,7 +48,7 @@ class Audit:
             self._reads(path)
         elif event == "exec":
             self._executes(arguments[0])
-        elif event == "ctypes.dlopen":
+        else:
             self._reads(arguments[0])
 
     def _reads(self, path: Any) -> None:

@@ -184,7 +184,7 @@ class Child:
         from comity.mpyc_bridge.shares import Shares  # imports MPyC
 
         shares = Shares(self.fail, task.names.__getitem__)
-        shares.install()
+        shares.install(mpyc.runtime.Runtime)
         if not task.pickle:
             codec.install(mpyc.runtime, self.fail, task.names.__getitem__, shares.check)
 
@@ -248,7 +248,7 @@ class Child:
             gc.freeze()  # what stands by now stays: no collection needs to look at it
             gc.set_threshold(COLLECT_AFTER)
             sys.meta_path.insert(0, Finder(self._agreed))
-            sys.addaudithook(Audit(self._agreed, lambda label: self.report(Unagreed(label)), self._differs))
+            sys.addaudithook(Audit(self._agreed, lambda label: self.report(Unagreed(label)), self._differs).hear)
             run_as_main(self._task.kind, self._task.target, self._agreed)
         except (Stop, ComityError):
             raise

@@ -6,14 +6,18 @@ named. That a share is the right one is what nobody can see.
 
 MPyC reads shares in three of its functions, and has in variables of theirs what is due: `x`, its own numbers, or
 `shape`, that of their array. Numbers come as bytes, `from_bytes` of their field; arrays come as values of the codec.
-Most numbers are then recombined with the own ones, which stand beside them: that is cheaper to look at.
+Most numbers are then recombined with the own ones, which stand beside them: that is cheaper to look at. Only an input's
+numbers are not, so MPyC's tasks know by a context variable that they read an input: to ask for a frame costs more than
+all the rest, since every audit hook hears of it.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -29,6 +33,8 @@ _INPUT = "_distribute"
 _READERS = (_INPUT, "output", "_reshare")
 """MPyC's functions that read shares, all of its runtime."""
 
+_reads_input: ContextVar[bool] = ContextVar("_reads_input", default=False)
+
 
 class Shares:
     """`fail` is called in place of raising, as in the codec; `name` tells what a party is called."""
@@ -36,9 +42,10 @@ class Shares:
     def __init__(self, fail: Callable[[ComityError], NoReturn], name: Callable[[int], str]) -> None:
         self._fail, self._name = fail, name
 
-    def install(self) -> None:
-        """Put the checks in front of MPyC's own functions."""
+    def install(self, runtime: Any) -> None:
+        """Put the checks in front of MPyC's own functions. `runtime`: MPyC's class of that name."""
         FiniteFieldElement.from_bytes = classmethod(self._reading(FiniteFieldElement.from_bytes.__func__))
+        setattr(runtime, _INPUT, reading_input(getattr(runtime, _INPUT)))
         thresha.recombine = self._recombining(thresha.recombine)
 
     def check(self, value: object, sender: int, frame: FrameType) -> None:
@@ -54,12 +61,8 @@ class Shares:
     def _reading(self, honest: Callable[[Any, bytes], list[int]]) -> Callable[[Any, bytes], list[int]]:
         def from_bytes(field: Any, data: bytes) -> list[int]:
             """Once for nearly each message: only an input's numbers, or many, are worth more than a glance."""
-            frame = sys._getframe(1)
-            name = frame.f_code.co_name
-            if name == "<listcomp>" and frame.f_back is not None:  # a frame of its own before Python 3.12
-                name = frame.f_back.f_code.co_name
-            if name == _INPUT or len(data) > LARGE:
-                self._look(field, data, frame)
+            if len(data) > LARGE or _reads_input.get():
+                self._look(field, data, sys._getframe(1))
             return honest(field, data)
 
         return from_bytes
@@ -100,6 +103,20 @@ class Shares:
 
     def _refuse(self, sender: int, what: str) -> None:
         self._fail(RefusedValueError(f"{self._name(sender)} sent what is no share: {what}", peer=sender))
+
+
+def reading_input(distribute: Callable[..., Any]) -> Callable[..., Any]:
+    """MPyC's function, in whose task the context says that an input is read."""
+
+    @functools.wraps(distribute)
+    def wrapped(*args: Any) -> Any:
+        before = _reads_input.set(True)
+        try:
+            return distribute(*args)  # its task takes a copy of the context
+        finally:
+            _reads_input.reset(before)
+
+    return wrapped
 
 
 def _reader(frame: FrameType | None) -> FrameType | None:
