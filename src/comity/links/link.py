@@ -13,6 +13,7 @@ Whatever arrives after `over` is ignored, and nothing is sent but a farewell.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Sequence
 
 from comity.core import frames
@@ -34,7 +35,7 @@ from comity.core.frames import (
 from comity.core.limits import MAX_IDLE_FRAMES
 from comity.errors import ComityError, PeerError, VerificationError
 from comity.links.pairing import Pairing
-from comity.links.tls import RECORD, Tls
+from comity.links.tls import AROUND, RECORD, Tls
 
 ONE_RECORD = RECORD - HEADER_SIZE
 """Bytes of data that leave as one frame in one TLS record."""
@@ -75,7 +76,8 @@ class Link:
         self._depth = depth
         self._epoch = pairing.epoch
         self._idle = 0
-        self._regular = False  # open, between two frames, before a FIN
+        self._regular = False  # open, nothing half read, no FIN: what comes should be a record of one frame
+        self._unread: bytes | None = None  # a record that was none
         self._hello = b""
         self._reader = FrameReader(pairing.epoch, pairing.name)
         self._cut: Callable[[bytes], list[Piece]] = self._cut_hello
@@ -95,39 +97,63 @@ class Link:
         self._advance()
 
     def receive(self, data: bytes | memoryview) -> list[bytes]:
-        """Bytes from the channel; returns those for the program. Look at `over` afterwards.
+        """Bytes from the channel; returns those for the program. Look at `over` afterwards."""
+        usual = self.usual(data)
+        return self.others() if usual is None else [usual]
 
-        Nearly every record is one frame of data, the next one. It is taken right here, since every call between the
-        channel and the program costs as much as the encryption; whatever else comes goes to `_take`.
+    def usual(self, data: bytes | memoryview) -> bytes | None:
+        """Bytes from the channel; returns those for the program if they are a record of one frame, the next one.
+
+        So is nearly everything that comes, and each step between the channel and the program costs as much as the
+        encryption: hence one function, and few of them. None: go on with `others`.
         """
+        tls, size = self.tls, len(data) - AROUND
+        tls.feed(data)
+        if not (self._regular and HEADER_SIZE < size <= RECORD):
+            return None
+        try:
+            chunk = tls.take(size)
+        except ssl.SSLWantReadError:
+            tls.between = False
+            return None
+        except ssl.SSLError as exc:
+            self._end(tls.translate(exc))
+            return None
+        if len(chunk) == size:
+            kind, epoch, offset, acknowledged, depth, length = unpack_header(chunk)
+            if (
+                kind == DATA
+                and offset == self.received
+                and length == size - HEADER_SIZE
+                and self.acknowledged <= acknowledged <= self.sent
+                and epoch == self._epoch
+            ):
+                self.received = offset + length
+                self.acknowledged = acknowledged
+                self._idle = 0
+                if depth >= self._depth.value:
+                    self._depth.value = min(depth + 1, DEEPEST)
+                return chunk[HEADER_SIZE:]
+        self._unread = chunk
+        return None
+
+    def others(self) -> list[bytes]:
+        """What else has come, for the program."""
         deliver: list[bytes] = []
+        unread, self._unread = self._unread, None
         if self.over:
             return deliver
         try:
-            self.tls.feed(data)
+            if unread is not None:
+                if not unread:
+                    raise self.pairing.lost()  # the end of TLS
+                self._take(unread, deliver)
             if self.greeted or self._advance():
                 for chunk in self.tls.read():
-                    length = len(chunk) - HEADER_SIZE
-                    if self._regular and length > 0:
-                        kind, epoch, offset, acknowledged, depth, stated = unpack_header(chunk)
-                        if (
-                            kind == DATA
-                            and stated == length
-                            and offset == self.received
-                            and epoch == self._epoch
-                            and self.acknowledged <= acknowledged <= self.sent
-                            and depth < DEEPEST
-                        ):
-                            self.received = offset + length
-                            self.acknowledged = acknowledged
-                            self._idle = 0
-                            if depth >= self._depth.value:
-                                self._depth.value = depth + 1
-                            deliver.append(chunk[HEADER_SIZE:])
-                            continue
                     self._take(chunk, deliver)
+            self._regular = self.open and self._reader.between and not self.peer_finished and self.tls.between
         except ComityError as exc:
-            self.over, self.verdict = True, exc
+            self._end(exc)
         return deliver
 
     def frame(self, pieces: Sequence[bytes | memoryview], size: int) -> bytes:
@@ -159,7 +185,7 @@ class Link:
         if self.greeted:
             body = frames.pack_goodbye(reason, detail)
             self.tls.write(self._header(GOODBYE, len(body)) + body)
-        self.over = True
+        self._end(self.verdict)
         return self.tls.output()
 
     def farewell(self) -> bytes:
@@ -167,6 +193,9 @@ class Link:
         if self.verdict is None or self.tls.broken or isinstance(self.verdict, Goodbye):
             return self.tls.output()
         return self.goodbye("protocol", self.verdict.message)
+
+    def _end(self, verdict: ComityError | None) -> None:
+        self.over, self.verdict, self._regular = True, verdict, False
 
     def _header(self, kind: int, length: int) -> bytes:
         self.told = told = self.received + self.peer_finished
@@ -194,7 +223,6 @@ class Link:
                 self._take_other(kind, offset, body, deliver)
             if depth >= self._depth.value and kind == DATA:
                 self._depth.value = min(depth + 1, DEEPEST)
-        self._regular = self.open and self._reader.between and not self.peer_finished
 
     def _take_other(self, kind: int, offset: int, body: bytes, deliver: list[bytes]) -> None:
         name = self.pairing.name

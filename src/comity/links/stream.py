@@ -95,6 +95,7 @@ class Stream(asyncio.Protocol):
         self._greeted = 0.0
         self._queue: deque[bytes | memoryview] = deque()
         self._waiting = 0  # bytes in the queue
+        self._free: Callable[[bytes], None] | None = None  # the transport's `write`, while only data has to be sent
         self._scheduled = self._paused = self._finishing = self._peer_finished = False
         self._closing = self._told = False
         self._verdict: ComityError | None = None
@@ -129,7 +130,7 @@ class Stream(asyncio.Protocol):
 
     def finish(self) -> None:
         """Nothing follows what has been written. `ended(None)` comes when the peer has finished too."""
-        self._finishing = True
+        self._finishing, self._free = True, None
         self._schedule()
 
     def goodbye(self, reason: str, detail: str = "") -> None:
@@ -142,6 +143,7 @@ class Stream(asyncio.Protocol):
     def abort(self) -> None:
         """Cut the channel; nothing is called any more."""
         self._told = self._closing = True
+        self._free = None
         if self._transport is not None:
             self._transport.abort()
 
@@ -161,19 +163,14 @@ class Stream(asyncio.Protocol):
         if self._closing:
             return
         link = self._link
-        if not link.open:
-            self._before_open(data)
+        usual = link.usual(data)
+        if usual is None:
+            self._take_others(link)
             return
-        pieces = link.receive(data)
-        for piece in pieces:
-            self._data(piece)
-            if self._closing:
-                return
+        self._data(usual)
         if not self._outbox.due:
             self._outbox.schedule(self._loop)
-        if link.over or link.peer_finished or self._finishing or not pieces:
-            self._after(link)
-        elif link.received - link.told >= ACKNOWLEDGE_EVERY:
+        if link.received - link.told >= ACKNOWLEDGE_EVERY:
             self._schedule()
 
     def eof_received(self) -> bool:
@@ -186,7 +183,7 @@ class Stream(asyncio.Protocol):
         self._tell()
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self._paused, self._free = True, None
 
     def resume_writing(self) -> None:
         self._paused = False
@@ -194,28 +191,30 @@ class Stream(asyncio.Protocol):
 
     # Inside
 
-    def _before_open(self, data: bytes) -> None:
-        link = self._link
-        greeted = link.greeted
-        pieces = link.receive(data)
+    def _take_others(self, link: Link) -> None:
+        greeted, open_ = link.greeted, link.open
+        pieces = link.others()
         if link.greeted and not greeted:
             self._greeted = time.perf_counter()
-        self._write(link.tls.output())
-        if link.over:
-            self._judge()
-        elif link.open:
-            self.round_trip = time.perf_counter() - self._greeted
-            self._stop_timer()
-            self._ready()
-            for piece in pieces:
-                if not self._closing:
-                    self._data(piece)
+        if link.open and not open_:
+            if link.over:
+                pieces = []  # it was never ready
+            else:
+                self.round_trip = time.perf_counter() - self._greeted
+                self._stop_timer()
+                self._ready()
+        for piece in pieces:
+            if not self._closing:
+                self._data(piece)
+        if link.open or link.over:
             self._after(link)
+        else:
+            self._write(link.tls.output())
 
     def _after(self, link: Link) -> None:
         """What may follow from bytes of the peer, beside data."""
         if link.peer_finished and not self._peer_finished and not self._closing:
-            self._peer_finished = True
+            self._peer_finished, self._free = True, None
             self._finished()
         if link.over:
             self._judge()
@@ -232,25 +231,33 @@ class Stream(asyncio.Protocol):
                 outbox.schedule(self._loop)
 
     def _flush(self) -> None:
+        """What waits is nearly always a frame that a free channel takes at once."""
         self._scheduled = False
-        link, transport, waiting = self._link, self._transport, self._waiting
+        link, waiting = self._link, self._waiting
+        if self._free is None or not 0 < waiting <= FRAME or link.sent - link.acknowledged + waiting > self._limit:
+            self._flush_otherwise(link, waiting)
+        else:
+            self._waiting = 0
+            self._free(link.frame(self._queue, waiting))
+            self._queue.clear()
+
+    def _flush_otherwise(self, link: Link, waiting: int) -> None:
+        self._free = None
+        transport = self._transport
         if self._closing:
             self._queue.clear()
             self._waiting = 0
         elif link.sent - link.acknowledged + waiting > self._limit:
             self._fail(self._full())
         elif transport is not None and link.open and not self._paused:
-            if waiting > FRAME:
-                self._send_parts(transport)
-            elif waiting:
-                transport.write(link.frame(self._queue, waiting))
-                self._queue.clear()
-                self._waiting = 0
+            self._send_parts(transport)
             if self._finishing or link.peer_finished or link.received - link.told >= ACKNOWLEDGE_EVERY:
                 self._send_ends(transport)
+            if not (self._finishing or link.peer_finished or self._paused or self._closing):
+                self._free = transport.write
 
     def _send_parts(self, transport: asyncio.Transport) -> None:
-        """As much of a long queue as the transport takes, in frames of at most FRAME bytes."""
+        """As much of the queue as the transport takes, in frames of at most FRAME bytes."""
         queue = self._queue
         while self._waiting and not self._paused:
             pieces: list[bytes | memoryview] = []
@@ -313,7 +320,7 @@ class Stream(asyncio.Protocol):
         """End with this verdict, unless there is one; the channel closes when what was sent has left."""
         if self._closing:
             return
-        self._closing, self._verdict = True, verdict
+        self._closing, self._free, self._verdict = True, None, verdict
         self._stop_timer()
         transport = self._transport
         if transport is None:

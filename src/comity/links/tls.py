@@ -21,6 +21,9 @@ from comity.links.pairing import Pairing
 RECORD = 16 * 1024
 """Bytes of data in one TLS record (RFC 8446); a larger read only allocates more."""
 
+AROUND = 22
+"""Bytes of a record around its data: 5 of header, 1 of type, 16 that authenticate (RFC 8446, 5.2; without padding)."""
+
 
 class Tls:
     def __init__(self, pairing: Pairing) -> None:
@@ -30,10 +33,12 @@ class Tls:
         self._machine = machine
         self.verified = False  # the handshake is done and the certificate is the peer's
         self.broken = False  # nothing more can be said by this machine
+        self.between = True  # everything that was fed has been read; `take` leaves it to its caller
         # Once per message each: methods of the machine itself, not of ours around them.
         self.feed: Callable[[bytes | memoryview], object] = self._incoming.write  # bytes from the channel
         self.write: Callable[[bytes | memoryview], object] = machine.write  # encrypt; `output` then has it
         self.output: Callable[[], bytes] = self._outgoing.read  # what is to go on the channel
+        self.take: Callable[[int], bytes] = machine.read  # of one record, as `ssl` does it, errors and all
 
     def handshake(self) -> bool:
         """Go on with the handshake; True once it is done. Raises VerificationError and Malformed."""
@@ -42,7 +47,7 @@ class Tls:
         except ssl.SSLWantReadError:
             return False
         except ssl.SSLError as exc:
-            raise self._translate(exc) from exc
+            raise self.translate(exc) from exc
         if self._machine.getpeercert(True) != self._pairing.peer_certificate:
             raise self._stranger()
         self.verified = True
@@ -53,10 +58,13 @@ class Tls:
 
         Raises Malformed for changed or foreign bytes, and PeerError at the end of TLS.
         """
-        chunks = []
+        chunks: list[bytes] = []
         read, incoming = self._machine.read, self._incoming
+        size = incoming.pending
+        if not size:
+            return chunks
+        self.between = False
         try:
-            size = incoming.pending
             while size:
                 # A record says less than it has bytes: asking for no more keeps small ones out of large allocations.
                 most = min(RECORD, size)
@@ -66,13 +74,15 @@ class Tls:
                 chunks.append(chunk)
                 # Asking once too often costs an exception, more than a small record.
                 size = incoming.pending or (self._machine.pending() if len(chunk) == most else 0)
+            self.between = True
         except ssl.SSLWantReadError:
             pass  # an incomplete record waits for its rest
         except ssl.SSLError as exc:
-            raise self._translate(exc) from exc
+            raise self.translate(exc) from exc
         return chunks
 
-    def _translate(self, exc: ssl.SSLError) -> ComityError:
+    def translate(self, exc: ssl.SSLError) -> ComityError:
+        """What an error of `ssl`'s says of the peer; this machine is of no more use."""
         self.broken = True
         name, reason = self._pairing.name, exc.reason or ""
         if isinstance(exc, ssl.SSLCertVerificationError):

@@ -5,7 +5,7 @@ then both send messages, `counter 8 | length 4 | payload`, little endian, the co
 
 MPyC would take any number, wait for 4 GiB and fail deep inside on a counter that comes twice. So the number and the
 keys are checked and then shown to MPyC; messages it never parses: their payloads go where it looks for them, the public
-`buffers` of its exchanger, as bytes that know their sender.
+`buffers` of its exchanger, as bytes that know their sender. Its exchanger's `send` is in our place too.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ PATIENCE = 1.0
 """Seconds that a peer's goodbye may come after its last byte."""
 
 _HEADER = struct.Struct("<qI")
+_pack, _unpack = _HEADER.pack, _HEADER.unpack_from
 _KEY = 16  # bytes of a PRSS key
-_MOST = 12 + MAX_MESSAGE
 
 
 class Link(Protocol):
@@ -60,17 +60,14 @@ class Exchange:
         self._greeting = 0  # bytes that the peer's number and keys still take
         self._rest = bytearray()  # the beginning of a message or greeting
         self._needed = 0  # bytes without which the rest is of no use
+        self._between = False  # the next byte begins a message
         self._stored = 0  # what small messages cost that nobody had asked for when they came
         self._held = 0  # bytes of large messages that something holds
-        self._transport: MessageTransport | None = None
-        self.messages_received = 0
+        self.write: Callable[[bytes], None]  # to the link, since MPyC has its end
+        self.messages_sent = self.messages_received = 0
         self.peer_finished = False
         self.closed = False
         self.settled = False  # closed when all parties were at the end of the runtime's shutdown
-
-    @property
-    def messages_sent(self) -> int:
-        return 0 if self._transport is None else self._transport.messages
 
     @property
     def attached(self) -> bool:
@@ -90,63 +87,73 @@ class Exchange:
 
     def attach(self, exchanger: Any, link: Link) -> MessageTransport:
         """Give MPyC its connection; from now on the peer's bytes may come."""
-        self._exchanger, self._link = exchanger, link
+        self._exchanger, self._link, self.write = exchanger, link, link.write
         if exchanger.peer_pid is None:
-            self._greeting = self._needed = 2 + _KEY * keys_from(exchanger.runtime, self._peer)
-        self._transport = transport = MessageTransport(self, link)
+            self._greeting = 2 + _KEY * keys_from(exchanger.runtime, self._peer)
+        exchanger.__class__ = self._sending(type(exchanger))
+        transport = MessageTransport(self, self._peer)
         exchanger.connection_made(transport)
         return transport
 
     def feed(self, data: bytes | bytearray) -> None:
-        """Bytes of the peer, in order. One function, since it runs for every few messages."""
+        """Bytes of the peer, in order: nearly always one message, which takes the short way."""
         try:
-            if self._greeting or self._exchanger is None:
-                data = self._greet(data)
-            rest = self._rest
-            if rest:
-                rest += data
-                if len(rest) < self._needed:
+            size = len(data) - 12
+            if self._between and 0 <= size < LARGE:
+                counter, length = _unpack(data)
+                if length == size:
+                    self._give(counter, self._kind(data[12:]), length + MESSAGE_COST)
                     return
-                data, self._rest = rest, bytearray()
-            buffers, kind, unpack = self._exchanger.buffers, self._kind, _HEADER.unpack_from
-            at, size = 0, len(data)
-            needed, stored = 12, 0
-            while size - at >= 12:
-                counter, length = unpack(data, at)
-                if length >= LARGE:
-                    self._make_room(length)
-                needed = 12 + length
-                end = at + needed
-                if end > size:
-                    break
-                payload = kind(data[at + 12 : end]) if length < LARGE else self._hold_large(data, at + 12, end)
-                at, needed = end, 12
-                self.messages_received += 1
-                slot = buffers.pop(counter, None)
-                if slot is None:
-                    buffers[counter] = payload
-                    if length < LARGE:
-                        stored += length + MESSAGE_COST
-                elif isinstance(slot, bytes):
-                    raise Malformed(f"{self._name} used the counter of a message twice")
-                elif not slot.done():
-                    slot.set_result(payload)
-            if at < size:
-                self._rest += data[at:]
-                self._needed = needed
-            if stored:
-                self._stored += stored
-                if self._stored > 2 * MAX_UNCLAIMED:
-                    self._recount()
+            self._feed_others(data)
         except ComityError as exc:
             self._fault(exc)
         except Exception as exc:
             self._fault(ComityError(f"MPyC's messages from {self._name} could not be read: {exc!r}"))
 
-    def too_large(self, size: int) -> None:
-        """The program's message is one that the peer will refuse."""
-        error = f"the program sends {size} bytes at once, {_MOST} are allowed"
-        self._fault(ProgramError(error, hint="send them in parts"))
+    def _feed_others(self, data: bytes | bytearray) -> None:
+        """The greeting, several messages, parts of messages, large ones."""
+        if self._greeting or self._exchanger is None:
+            data = self._greet(data)
+            if self._greeting:
+                return
+        rest = self._rest
+        if rest:
+            rest += data
+            if len(rest) < self._needed:
+                return
+            data, self._rest = rest, bytearray()
+        at, size, self._needed = 0, len(data), 12
+        while size - at >= 12:
+            counter, length = _unpack(data, at)
+            if length >= LARGE:
+                self._make_room(length)
+            end = at + 12 + length
+            if end > size:
+                self._needed = 12 + length
+                break
+            if length < LARGE:
+                self._give(counter, self._kind(data[at + 12 : end]), length + MESSAGE_COST)
+            else:
+                self._give(counter, self._hold_large(data, at + 12, end), 0)
+            at = end
+        if at < size:
+            self._rest += data[at:]
+        self._between = not (self._rest or self._greeting)
+
+    def _give(self, counter: int, payload: bytes, cost: int) -> None:
+        """A message for MPyC; `cost`: what it takes to keep it until somebody asks, if that is counted here."""
+        self.messages_received += 1
+        buffers = self._exchanger.buffers
+        slot = buffers.pop(counter, None)
+        if slot is None:
+            buffers[counter] = payload
+            self._stored += cost
+            if self._stored > 2 * MAX_UNCLAIMED:
+                self._recount()
+        elif isinstance(slot, bytes):
+            raise Malformed(f"{self._name} used the counter of a message twice")
+        elif not slot.done():
+            slot.set_result(payload)
 
     def finish(self, running: bool) -> None:
         """The peer has finished: everything that it sent is here. `running`: the runtime's start was complete.
@@ -201,7 +208,7 @@ class Exchange:
         if len(rest) < self._greeting:
             return b""
         greeting, follows = bytes(rest[: self._greeting]), bytes(rest[self._greeting :])
-        self._rest, self._greeting, self._needed = bytearray(), 0, 0
+        self._rest, self._greeting = bytearray(), 0
         self._exchanger.data_received(greeting)
         if self._exchanger.peer_pid != self._peer:
             raise ComityError(f"MPyC took {len(greeting)} bytes of {self._name}'s keys for too few")
@@ -235,14 +242,27 @@ class Exchange:
 
         return dropped
 
+    def _sending(self, base: type[Any]) -> type[Any]:
+        """MPyC's exchanger, but that its messages go to the link in one step."""
+
+        def send(exchanger: Any, counter: int, payload: bytes) -> None:
+            size = len(payload)
+            if size > MAX_MESSAGE:
+                error = f"the program sends {size} bytes at once, {MAX_MESSAGE} are allowed"
+                self._fault(ProgramError(error, hint="send them in parts"))
+            self.messages_sent += 1
+            exchanger.nbytes_sent += 12 + size
+            self.write(_pack(counter, size) + payload)
+
+        return type(base.__name__, (base,), {"__slots__": (), "send": send})
+
     def _hold(self) -> None:
         """Go on without the peer, until the program needs it."""
         if self.awaited:
             self._missed()
             return
         self._exchanger.buffers = _Closed(self._exchanger.buffers, self._missed)
-        if self._transport is not None:
-            self._transport.refuse(self._missed)
+        self.write = lambda _: self._missed()  # it reads nothing any more
 
     def _missed(self) -> None:
         """The program needs a peer that has finished. If that peer failed, its goodbye is on its way and says more."""
@@ -264,21 +284,17 @@ class _Closed(dict[int, Any]):
 
 
 class MessageTransport(asyncio.Transport):
-    """What MPyC's exchanger takes for its connection: it writes and closes."""
+    """What MPyC's exchanger takes for its connection: it writes its greeting, and closes."""
 
-    def __init__(self, exchange: Exchange, link: Link) -> None:
-        super().__init__({"peername": (f"party{exchange._peer}", 0)})
-        self._exchange, self._write = exchange, link.write
-        self.messages = 0
+    def __init__(self, exchange: Exchange, peer: int) -> None:
+        super().__init__({"peername": (f"party{peer}", 0)})
+        self._exchange = exchange
 
     def write(self, data: Any) -> None:
-        self.messages += 1
-        if len(data) > _MOST:
-            self._exchange.too_large(len(data))
-        self._write(data)
+        self._exchange.write(data)
 
     def writelines(self, list_of_data: Any) -> None:
-        self._write(b"".join(list_of_data))
+        self.write(b"".join(list_of_data))
 
     def close(self) -> None:
         self._exchange.close()
@@ -288,10 +304,6 @@ class MessageTransport(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return self._exchange.closed
-
-    def refuse(self, missed: Callable[[], None]) -> None:
-        """From now on a write is a fault: the peer reads nothing any more."""
-        self._write = lambda _: missed()
 
 
 def keys_from(runtime: Any, peer: int) -> int:
