@@ -140,7 +140,8 @@ class Plain:
     """A TLS machine that has done its handshake and keeps nothing secret."""
 
     def __init__(self, pairing: Pairing) -> None:
-        self.verified, self.broken = True, False
+        self.verified = self.between = True
+        self.broken = False
         self._read: list[bytes] = []
         self.written: list[bytes] = []
         self.feed = self._read.append
@@ -152,6 +153,14 @@ class Plain:
     def read(self) -> list[bytes]:
         chunks, self._read[:] = self._read[:], []
         return chunks
+
+    def take(self, size: int) -> bytes:
+        """As for a record with nothing around it."""
+        chunk, *self._read[:] = self._read
+        return chunk
+
+    def waiting(self) -> int:
+        return sum(map(len, self._read))
 
     def output(self) -> bytes:
         return b""

@@ -30,7 +30,7 @@ from comity.core.sealing import seal
 from comity.links import link as links
 from comity.links.stream import Stream
 from comity.mpyc_bridge import child, codec, control, process
-from comity.mpyc_bridge.exchange import MessageTransport
+from comity.mpyc_bridge.exchange import Exchange, MessageTransport
 from comity.node import channels, meeting, pairs, run
 
 MARK = "MALLORY_MARK"
@@ -228,19 +228,18 @@ async def _dial(self: run.Run, peer: int) -> None:
 # -- in her program's process ------------------------------------------------------------------------------------------
 
 
-def with_mpyc(change: Callable[[Any], None]) -> Callable[[], None]:
-    """The change needs MPyC, which is imported when her process knows its arguments."""
+def sending(change: Callable[[Any], None]) -> Callable[[], None]:
+    """The change is to the class whose `send` MPyC calls."""
 
     def later() -> None:
-        honest = child.Child._import_mpyc
+        honest = Exchange._sending
 
-        def imported(self: child.Child, task: control.Task) -> None:
-            honest(self, task)
-            import mpyc.asyncoro
+        def made(self: Exchange, base: type[Any]) -> type[Any]:
+            exchanger = honest(self, base)
+            change(exchanger)
+            return exchanger
 
-            change(mpyc.asyncoro.MessageExchanger)
-
-        child.Child._import_mpyc = imported  # type: ignore[method-assign]
+        Exchange._sending = made  # type: ignore[method-assign]
 
     return later
 
@@ -379,9 +378,9 @@ NODE: dict[str, Callable[[], None]] = {
 
 CHILD: dict[str, Callable[[], None]] = {
     "pickles": pickles,
-    "announces-too-much": with_mpyc(_announces_too_much),
-    "sends-twice": with_mpyc(_sends_twice),
-    "ends-inside-a-message": with_mpyc(_ends_inside_a_message),
+    "announces-too-much": sending(_announces_too_much),
+    "sends-twice": sending(_sends_twice),
+    "ends-inside-a-message": sending(_ends_inside_a_message),
     "claims-another-number": claims_another_number,
     "speaks-no-tls": speaks_no_tls,
     "other-certificate": with_keys(seed=lambda _: OTHER, certificate=_other_certificate),

@@ -62,6 +62,7 @@ class Link:
     def __init__(self, pairing: Pairing, number: int, depth: Depth) -> None:
         self.pairing, self.number = pairing, number
         self.tls = Tls(pairing)
+        self.feed = self.tls.feed  # bytes from the channel, for `usual`
         self.greeted = False  # my hello is out
         self.open = False
         self.over = False
@@ -78,6 +79,7 @@ class Link:
         self._idle = 0
         self._regular = False  # open, nothing half read, no FIN: what comes should be a record of one frame
         self._unread: bytes | None = None  # a record that was none
+        self.more = False  # behind the usual record there is more
         self._hello = b""
         self._reader = FrameReader(pairing.epoch, pairing.name)
         self._cut: Callable[[bytes], list[Piece]] = self._cut_hello
@@ -98,33 +100,34 @@ class Link:
 
     def receive(self, data: bytes | memoryview) -> list[bytes]:
         """Bytes from the channel; returns those for the program. Look at `over` afterwards."""
-        usual = self.usual(data)
-        return self.others() if usual is None else [usual]
+        self.feed(data)
+        usual = self.usual(len(data))
+        return self.others() if usual is None else [usual, *self.others()] if self.more else [usual]
 
-    def usual(self, data: bytes | memoryview) -> bytes | None:
-        """Bytes from the channel; returns those for the program if they are a record of one frame, the next one.
+    def usual(self, size: int) -> bytes | None:
+        """What the next of `size` bytes in `feed` say to the program, if they are a record of one frame, the next one.
 
         So is nearly everything that comes, and each step between the channel and the program costs as much as the
-        encryption: hence one function, and few of them. None: go on with `others`.
+        encryption: hence few steps. None, or `more`: go on with `others`.
         """
-        tls, size = self.tls, len(data) - AROUND
-        tls.feed(data)
-        if not (self._regular and HEADER_SIZE < size <= RECORD):
+        if not (self._regular and size):
             return None
+        tls = self.tls
         try:
-            chunk = tls.take(size)
+            chunk = tls.take(min(size, RECORD))
         except ssl.SSLWantReadError:
-            tls.between = False
+            tls.between = self._regular = False
             return None
         except ssl.SSLError as exc:
             self._end(tls.translate(exc))
             return None
-        if len(chunk) == size:
+        body = len(chunk) - HEADER_SIZE
+        if body > 0:
             kind, epoch, offset, acknowledged, depth, length = unpack_header(chunk)
             if (
                 kind == DATA
                 and offset == self.received
-                and length == size - HEADER_SIZE
+                and length == body
                 and self.acknowledged <= acknowledged <= self.sent
                 and epoch == self._epoch
             ):
@@ -133,15 +136,22 @@ class Link:
                 self._idle = 0
                 if depth >= self._depth.value:
                     self._depth.value = min(depth + 1, DEEPEST)
+                if body != size - AROUND - HEADER_SIZE:
+                    self.more = True
                 return chunk[HEADER_SIZE:]
-        self._unread = chunk
+        self._regular, self._unread = False, chunk
         return None
 
     def others(self) -> list[bytes]:
         """What else has come, for the program."""
         deliver: list[bytes] = []
+        self.more = False
+        while self._regular and (size := self.tls.waiting()):
+            usual = self.usual(size)
+            if usual is not None:
+                deliver.append(usual)
         unread, self._unread = self._unread, None
-        if self.over:
+        if self._regular or self.over:
             return deliver
         try:
             if unread is not None:

@@ -64,8 +64,9 @@ class Outbox:
 class Stream(asyncio.Protocol):
     """One link on one channel.
 
-    `ready` is called when the peer is verified, `finished` when all that it will send has been given to `data`, `ended`
-    once: with None when both sides have finished or this side has said goodbye, else with the error.
+    `ready` is called when the peer is verified; `data` tells whether an answer may follow at once; `finished` when all
+    that it will send has been given to `data`; `ended` once: with None when both sides have finished or this side has
+    said goodbye, else with the error.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Stream(asyncio.Protocol):
         depth: Depth,
         *,
         ready: Callable[[], None],
-        data: Callable[[bytes], None],
+        data: Callable[[bytes], bool | None],
         ended: Callable[[ComityError | None], None],
         finished: Callable[[], None] = lambda: None,
         limit: int = MAX_UNSENT,
@@ -163,15 +164,14 @@ class Stream(asyncio.Protocol):
         if self._closing:
             return
         link = self._link
-        usual = link.usual(data)
-        if usual is None:
-            self._take_others(link)
-            return
-        self._data(usual)
-        if not self._outbox.due:
-            self._outbox.schedule(self._loop)
-        if link.received - link.told >= ACKNOWLEDGE_EVERY:
-            self._schedule()
+        link.feed(data)
+        usual = link.usual(len(data))
+        if usual is not None:
+            if self._data(usual) and not self._outbox.due:
+                self._outbox.schedule(self._loop)
+            if not link.more and link.received - link.told < ACKNOWLEDGE_EVERY:
+                return
+        self._take_others(link)
 
     def eof_received(self) -> bool:
         return False  # the transport closes, and connection_lost judges
@@ -223,12 +223,13 @@ class Stream(asyncio.Protocol):
             self._schedule()
 
     def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            outbox = self._outbox
-            outbox.flushes.append(self._flush)
-            if not outbox.due:
-                outbox.schedule(self._loop)
+        if self._scheduled:
+            return
+        self._scheduled = True
+        outbox = self._outbox
+        outbox.flushes.append(self._flush)
+        if not outbox.due:
+            outbox.schedule(self._loop)
 
     def _flush(self) -> None:
         """What waits is nearly always a frame that a free channel takes at once."""

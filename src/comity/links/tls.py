@@ -34,11 +34,12 @@ class Tls:
         self.verified = False  # the handshake is done and the certificate is the peer's
         self.broken = False  # nothing more can be said by this machine
         self.between = True  # everything that was fed has been read; `take` leaves it to its caller
-        # Once per message each: methods of the machine itself, not of ours around them.
+        # Once per message each: methods of the machine itself, not of ours around them, nor of Python's.
+        core = getattr(machine, "_sslobj", machine)
         self.feed: Callable[[bytes | memoryview], object] = self._incoming.write  # bytes from the channel
-        self.write: Callable[[bytes | memoryview], object] = machine.write  # encrypt; `output` then has it
+        self.write: Callable[[bytes | memoryview], object] = core.write  # encrypt; `output` then has it
         self.output: Callable[[], bytes] = self._outgoing.read  # what is to go on the channel
-        self.take: Callable[[int], bytes] = machine.read  # of one record, as `ssl` does it, errors and all
+        self.take: Callable[[int], bytes] = core.read  # of one record, as `ssl` does it, errors and all
 
     def handshake(self) -> bool:
         """Go on with the handshake; True once it is done. Raises VerificationError and Malformed."""
@@ -59,7 +60,7 @@ class Tls:
         Raises Malformed for changed or foreign bytes, and PeerError at the end of TLS.
         """
         chunks: list[bytes] = []
-        read, incoming = self._machine.read, self._incoming
+        read, incoming = self.take, self._incoming
         size = incoming.pending
         if not size:
             return chunks
@@ -80,6 +81,10 @@ class Tls:
         except ssl.SSLError as exc:
             raise self.translate(exc) from exc
         return chunks
+
+    def waiting(self) -> int:
+        """How many bytes, encrypted or not, can be read now."""
+        return self._incoming.pending or self._machine.pending()
 
     def translate(self, exc: ssl.SSLError) -> ComityError:
         """What an error of `ssl`'s says of the peer; this machine is of no more use."""

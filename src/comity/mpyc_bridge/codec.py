@@ -24,7 +24,7 @@ class RefusedValueError(PeerError):
 @cache
 def received_from(peer: int) -> type[bytes]:
     """A class of bytes that knows which party sent them, as its attribute `sender`."""
-    return type(f"BytesOf{peer}", (bytes,), {"sender": peer})
+    return type(f"BytesOf{peer}", (bytes,), {"__slots__": (), "sender": peer})
 
 
 def install(

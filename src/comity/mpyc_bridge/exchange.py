@@ -54,7 +54,7 @@ class Exchange:
         self._peer, self._name = peer, name
         self._fault, self._greeted, self._stopped = fault, greeted, stopped
         self._kind = received_from(peer)
-        self._large = type(self._kind.__name__, (self._kind,), {"__del__": self._dropped()})
+        self._large = type(self._kind.__name__, (self._kind,), {"__slots__": (), "__del__": self._dropped()})
         self._exchanger: Any = None  # MPyC's MessageExchanger
         self._link: Link | None = None
         self._greeting = 0  # bytes that the peer's number and keys still take
@@ -95,20 +95,23 @@ class Exchange:
         exchanger.connection_made(transport)
         return transport
 
-    def feed(self, data: bytes | bytearray) -> None:
-        """Bytes of the peer, in order: nearly always one message, which takes the short way."""
+    def feed(self, data: bytes | bytearray) -> bool:
+        """Bytes of the peer, in order: nearly always one message, which takes the short way.
+
+        Returns whether the program may go on now, and so have something to send.
+        """
         try:
             size = len(data) - 12
             if self._between and 0 <= size < LARGE:
                 counter, length = _unpack(data)
                 if length == size:
-                    self._give(counter, self._kind(data[12:]), length + MESSAGE_COST)
-                    return
+                    return self._give(counter, self._kind(data[12:]), length + MESSAGE_COST)
             self._feed_others(data)
         except ComityError as exc:
             self._fault(exc)
         except Exception as exc:
             self._fault(ComityError(f"MPyC's messages from {self._name} could not be read: {exc!r}"))
+        return True
 
     def _feed_others(self, data: bytes | bytearray) -> None:
         """The greeting, several messages, parts of messages, large ones."""
@@ -140,8 +143,8 @@ class Exchange:
             self._rest += data[at:]
         self._between = not (self._rest or self._greeting)
 
-    def _give(self, counter: int, payload: bytes, cost: int) -> None:
-        """A message for MPyC; `cost`: what it takes to keep it until somebody asks, if that is counted here."""
+    def _give(self, counter: int, payload: bytes, cost: int) -> bool:
+        """A message for MPyC, which may wait for it; `cost`: what it takes to keep it till then, if counted here."""
         self.messages_received += 1
         buffers = self._exchanger.buffers
         slot = buffers.pop(counter, None)
@@ -150,10 +153,12 @@ class Exchange:
             self._stored += cost
             if self._stored > 2 * MAX_UNCLAIMED:
                 self._recount()
-        elif isinstance(slot, bytes):
+            return False
+        if isinstance(slot, bytes):
             raise Malformed(f"{self._name} used the counter of a message twice")
-        elif not slot.done():
+        if not slot.done():
             slot.set_result(payload)
+        return True
 
     def finish(self, running: bool) -> None:
         """The peer has finished: everything that it sent is here. `running`: the runtime's start was complete.

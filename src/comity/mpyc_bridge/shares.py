@@ -83,8 +83,8 @@ class Shares:
     def _recombining(self, honest: Callable[..., Any]) -> Callable[..., Any]:
         def recombine(field: Any, points: list[tuple[int, list[Any]]], *others: Any) -> Any:
             size = len(points[-1][1])  # mine, where I have one
-            for point in points:
-                if len(point[1]) != size:
+            for _, numbers in points:
+                if len(numbers) != size:
                     self._find(points, sys._getframe(1))
             return honest(field, points, *others)
 
