@@ -29,7 +29,7 @@ _HEEDED = frozenset(("open", "exec", "ctypes.dlopen"))
 
 
 class Audit:
-    """What `hear` is told, for sys.addaudithook, which takes it for good."""
+    """Looks at what `hook` hears."""
 
     def __init__(self, agreed: Agreed, warn: Callable[[str], None], differs: Callable[[str], NoReturn]) -> None:
         """`warn` is told the label of a file that is read but not agreed on, `differs` of one that has changed."""
@@ -37,10 +37,20 @@ class Audit:
         self._warned: set[str] = set()
         self._here = threading.local()  # set while we look at files ourselves
 
-    def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Of every event, some of them for each message."""
-        if event not in _HEEDED:
-            return
+    def hook(self) -> Callable[[str, tuple[Any, ...]], None]:
+        """For sys.addaudithook, which takes it for good.
+
+        It hears of each task that MPyC makes, since that asks for a frame: a plain function costs a third of a method.
+        """
+        heed = self._heed
+
+        def hear(event: str, arguments: tuple[Any, ...]) -> None:
+            if event in _HEEDED:
+                heed(event, arguments)
+
+        return hear
+
+    def _heed(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             path, _, flags = arguments
             if type(flags) is int and (flags & os.O_ACCMODE == os.O_WRONLY or flags & os.O_TRUNC):

@@ -248,7 +248,7 @@ class Child:
             gc.freeze()  # what stands by now stays: no collection needs to look at it
             gc.set_threshold(COLLECT_AFTER)
             sys.meta_path.insert(0, Finder(self._agreed))
-            sys.addaudithook(Audit(self._agreed, lambda label: self.report(Unagreed(label)), self._differs).hear)
+            sys.addaudithook(Audit(self._agreed, lambda label: self.report(Unagreed(label)), self._differs).hook())
             run_as_main(self._task.kind, self._task.target, self._agreed)
         except (Stop, ComityError):
             raise
