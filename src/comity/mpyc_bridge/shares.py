@@ -45,7 +45,8 @@ class Shares:
     def install(self, runtime: Any) -> None:
         """Put the checks in front of MPyC's own functions. `runtime`: MPyC's class of that name."""
         FiniteFieldElement.from_bytes = classmethod(self._reading(FiniteFieldElement.from_bytes.__func__))
-        setattr(runtime, _INPUT, reading_input(getattr(runtime, _INPUT)))
+        if hasattr(runtime, _INPUT):
+            setattr(runtime, _INPUT, reading_input(getattr(runtime, _INPUT)))
         thresha.recombine = self._recombining(thresha.recombine)
 
     def check(self, value: object, sender: int, frame: FrameType) -> None:
