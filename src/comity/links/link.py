@@ -161,6 +161,8 @@ class Link:
             if self.greeted or self._advance():
                 for chunk in self.tls.read():
                     self._take(chunk, deliver)
+                if not self.tls.between:
+                    self.tls.check()
             self._regular = self.open and self._reader.between and not self.peer_finished and self.tls.between
         except ComityError as exc:
             self._end(exc)

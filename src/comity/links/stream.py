@@ -198,11 +198,11 @@ class Stream(asyncio.Protocol):
             self._greeted = time.perf_counter()
         if link.open and not open_:
             if link.over:
-                pieces = []  # it was never ready
-            else:
-                self.round_trip = time.perf_counter() - self._greeted
-                self._stop_timer()
-                self._ready()
+                self._judge()  # it was never ready
+                return
+            self.round_trip = time.perf_counter() - self._greeted
+            self._stop_timer()
+            self._ready()
         for piece in pieces:
             if not self._closing:
                 self._data(piece)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import ssl
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from comity.core.encoding import Malformed
@@ -54,16 +54,17 @@ class Tls:
         self.verified = True
         return True
 
-    def read(self) -> list[bytes]:
+    def read(self) -> Iterator[bytes]:
         """What the bytes fed so far say, a record at a time.
 
-        Raises Malformed for changed or foreign bytes, and PeerError at the end of TLS.
+        Raises, behind what was right, Malformed for changed or foreign bytes, and PeerError at the end of TLS.
         """
-        chunks: list[bytes] = []
         read, incoming = self.take, self._incoming
         size = incoming.pending
         if not size:
-            return chunks
+            return
+        if not self.between:
+            size = RECORD  # the rest of a record says more than it has bytes
         self.between = False
         try:
             while size:
@@ -72,7 +73,7 @@ class Tls:
                 chunk = read(most)
                 if not chunk:
                     raise self._pairing.lost()  # TLS's own end says no more than the channel's
-                chunks.append(chunk)
+                yield chunk
                 # Asking once too often costs an exception, more than a small record.
                 size = incoming.pending or (self._machine.pending() if len(chunk) == most else 0)
             self.between = True
@@ -80,7 +81,18 @@ class Tls:
             pass  # an incomplete record waits for its rest
         except ssl.SSLError as exc:
             raise self.translate(exc) from exc
-        return chunks
+
+    def check(self) -> None:
+        """When all is read that can be: what waits for its rest must be a record, and no message of TLS's own.
+
+        OpenSSL writes nothing while it has the beginning of one, so a peer could make writing fail. A message that fits
+        a record is never sent in two. Raises Malformed.
+        """
+        try:
+            self._machine.do_handshake()  # done long ago: it goes on with such a message, if there is one
+        except ssl.SSLError as exc:
+            self.broken = True
+            raise Malformed(f"{self._pairing.name} began a message of TLS and did not end it") from exc
 
     def waiting(self) -> int:
         """How many bytes, encrypted or not, can be read now."""
