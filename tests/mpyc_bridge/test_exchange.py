@@ -8,6 +8,7 @@ import struct
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -119,6 +120,44 @@ def test_messages_arrive_however_their_bytes_are_cut(messages: list[tuple[int, b
     assert joined.buffers == wanted
     assert all(type(payload).sender == 1 for payload in joined.buffers.values())  # type: ignore[attr-defined]
     assert joined.exchange.messages_received == len(wanted)
+
+
+@given(
+    st.lists(st.tuples(st.binary(max_size=40), st.booleans()), max_size=10),
+    st.lists(st.integers(1, 400), min_size=1, max_size=10),
+)
+def test_small_and_large_messages_wake_who_waits_and_are_counted_while_they_are_held(
+    messages: list[tuple[bytes, bool]], sizes: list[int]
+) -> None:
+    """One by one, several at once, and in pieces: large ones are small here."""
+    loop = asyncio.new_event_loop()
+    with mock.patch.object(module, "LARGE", 20):
+        joined = higher()
+        waiting = {counter: loop.create_future() for counter, (_, awaited) in enumerate(messages) if awaited}
+        joined.buffers.update(waiting)
+        parts, rest = [], b""
+        for size, (counter, (payload, _)) in zip(itertools.cycle(sizes), enumerate(messages), strict=False):
+            rest += message(counter, payload)
+            if size % 3:  # as it comes from a link: whole messages, mostly
+                parts.append(rest)
+                rest = b""
+            while len(rest) > size:
+                parts.append(rest[:size])
+                rest = rest[size:]
+        woken = [joined.exchange.feed(part) for part in (*parts, rest) if part]
+        assert joined.faults == [] and joined.exchange.messages_received == len(messages)
+        assert not waiting or any(woken)
+        got = {counter: slot.result() for counter, slot in waiting.items()} | joined.buffers
+        assert got == {counter: payload for counter, (payload, _) in enumerate(messages)}
+        assert all(type(payload).sender == 1 for payload in got.values())
+        assert joined.exchange._held == sum(len(payload) for payload, _ in messages if len(payload) >= 20)
+        unasked = [payload for payload, awaited in messages if not awaited and len(payload) < 20]
+        assert joined.exchange._stored == sum(len(payload) + MESSAGE_COST for payload in unasked)
+        got.clear()
+        waiting.clear()
+        joined.buffers.clear()
+        assert joined.exchange._held == 0
+    loop.close()
 
 
 async def test_a_message_that_was_waited_for_wakes_who_waits() -> None:

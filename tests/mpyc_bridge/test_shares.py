@@ -153,3 +153,46 @@ async def test_a_program_of_numbers_and_arrays_of_every_kind_is_not_disturbed(tm
     parties = await run(written(tmp_path, ARRAYS), 3)
     assert [(party.code, party.error, party.err) for party in parties] == [(0, None, "")] * 3
     assert len({party.out for party in parties}) == 1 and parties[0].out.count("\n") == 17
+
+
+CHEATS = """
+import sys
+import numpy as np
+from mpyc import thresha
+from mpyc.fingroups import SymmetricGroup
+from mpyc.runtime import mpc
+
+def values(what):
+    if what == "numbers":
+        return [mpc.SecInt(16)(mpc.pid), mpc.SecInt(16)(7)]
+    if what == "a number":
+        return mpc.SecFld(101)(3)
+    if what == "a float":
+        return mpc.SecFlt(16)(1.5)
+    if what == "an element":
+        return mpc.SecGrp(SymmetricGroup(4))((1, 0, 3, 2))
+    return mpc.SecInt(16).array(np.array([[1, 2], [3, 4]]))
+
+async def main():
+    await mpc.start()
+    x = values(sys.argv[1])
+    y = mpc.input(x)  # everybody is honest
+    await mpc.output(y[1])
+    if mpc.pid == 1:
+        for name in ("random_split", "np_random_split"):
+            split = getattr(thresha, name)
+            setattr(thresha, name, lambda *args, split=split: [row[:-1] for row in split(*args)])
+    y = mpc.input(x)
+    print(await mpc.output(y[1]))
+    await mpc.shutdown()
+
+mpc.run(main())
+"""
+
+
+@pytest.mark.parametrize("what", ["numbers", "a number", "a float", "an element", "an array"])
+async def test_a_short_share_of_an_input_is_refused_and_its_sender_named(tmp_path: Path, what: str) -> None:
+    alice, _, carol = await run(written(tmp_path, CHEATS, what), 3)
+    for party in (alice, carol):
+        assert party.error is not None and party.error.message.startswith("bob sent what is no share"), party.err
+        assert party.out == ""
