@@ -166,6 +166,10 @@ def test_a_topology_with_fixed_hosts_takes_no_more_parties_than_it_has() -> None
         with_parties(topology, 5)
     with pytest.raises(UsageError, match="1000 parties are too many"):
         with_parties(parse(SPREAD, "x"), 1000)
+    with pytest.raises(UsageError, match="500 parties are too many") as caught:
+        with_parties(parse(SPREAD, "x"), 500)
+    assert caught.value.hints == ("at most 499 here, each with its routers",)
+    assert len(with_parties(parse(SPREAD, "x"), 499).sites) == 499
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -237,7 +241,7 @@ def test_every_shipped_topology_is_one(name: str) -> None:
         ("[hosts.alice]", "[hosts.home-router]", 11, "hosts.home-router: something else"),
         ("[hosts.alice]", "[hosts.a-b-c]", 11, "hosts.a-b-c: a name is"),
         ('[hosts.alice]\nsite = "home"', "", 1, "hosts: there is none"),
-        ("[rtt]", 'rendezvous = "alice"\n[rtt]', 1, "rendezvous: 'alice' is none of those that"),
+        ("[rtt]", 'rendezvous = "alice"\n[rtt]', 1, "rendezvous: 'alice' is nowhere in this file"),
         ("[rtt]", "more = 1\n[rtt]", 1, "more: there is no such key"),
         ("[rtt]", "tolerance = 0\n[rtt]", 1, "tolerance: 0 is no number from 0.01"),
         ("[hosts.alice]", "[spread]\nregion = 'here'\n[hosts.bill]", 12, "spread.region: there is no such key"),
@@ -263,6 +267,26 @@ def test_what_is_no_toml_is_said_with_its_line() -> None:
         parse("title = 'x'\nname = \n", "broken")
     with pytest.raises(UsageError, match=r"^broken, line 3: "):
         parse("[a]\nx = [1,\n", "broken")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a" + ".a" * 3000 + " = 1", "x, line 1: it is longer than 4096 characters"),
+        ("a = " + "[" * 4000, "x: lists or tables are nested too deeply"),
+        ("tolerance = " + "9" * 4000 + "\n[rtt]", "x, line 1, tolerance: 9+… is no number from"),
+        ("a = 2020-02-31", "x, line 1: invalid date"),
+        ("rtt" + ".a" * 2000 + " = 1", "x, line 1, rtt.a: a table is not a list"),
+        (SMALL.replace('"here"', f'"{"x" * 100}"'), "x, line 8, sites.home.region: 'x{59}… is none of here, there"),
+        (SMALL.replace("[nats.plain]", '[nats."a.b;c"]'), "x, line 5, nats.a.b;c: a name is"),
+        ('title = "\\u001b]0;x\\u0007"\n' + SMALL, "x, line 1, title: it has characters that do not belong"),
+        (SMALL + "families = [[4]]", r"x, line 13, hosts.alice.families: \[4\], \[6\] or"),
+        (SMALL + "families = [4.0]", r"x, line 13, hosts.alice.families: \[4\], \[6\] or"),
+    ],
+)
+def test_a_file_made_to_harm_is_a_mistake_like_any_other(text: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        parse(text, "x")
 
 
 def test_a_topology_of_too_many_machines_is_refused() -> None:

@@ -14,6 +14,11 @@ from comity.errors import UsageError
 
 NAME = re.compile(r"[a-z][a-z0-9]{0,19}(-[a-z0-9]{1,19})?")
 """What may be named: it becomes a host name, and the beginning of others."""
+MAX_LINE = 4096
+"""Characters of a line: a key of many parts costs memory by their square, and int refuses a number of 4301 digits."""
+MAX_SHOWN = 60
+"""Characters of a wrong value that are shown."""
+_QUOTED_OR_BARE = re.compile(r"\"([^\"]*)\"|'([^']*)'|([^\s.\"']+)")
 
 
 class Table:
@@ -31,7 +36,7 @@ class Table:
     def text(self, key: str, default: str | None = None, *, choices: Sequence[str] | None = None) -> str:
         value = self._take(key, default, str, "a text")
         if choices is not None and value not in choices:
-            self.fail(key, f"{value!r} is none of {', '.join(choices) or 'those that this file has'}")
+            self.fail(key, _not_among(value, choices))
         return str(value)
 
     def flag(self, key: str, default: bool | None = None) -> bool:
@@ -43,7 +48,7 @@ class Table:
     def check_number(self, key: str, value: object, low: float, high: float) -> float:
         """`value` as a float. TOML's nan and inf, and bool, are no numbers here."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            self.fail(key, f"{value!r} is no number from {low:g} to {high:g}")
+            self.fail(key, f"{_shown(value)} is no number from {low:g} to {high:g}")
         return float(value)
 
     def whole(self, key: str, default: int | None = None, *, low: int = 0, high: int) -> int:
@@ -51,7 +56,7 @@ class Table:
 
     def check_whole(self, key: str, value: object, low: int, high: int) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            self.fail(key, f"{value!r} is no whole number from {low} to {high}")
+            self.fail(key, f"{_shown(value)} is no whole number from {low} to {high}")
         return value
 
     def items(self, key: str, default: list[Any] | None = None, *, most: int) -> list[Any]:
@@ -67,7 +72,7 @@ class Table:
         found = self.items(key, default, most=most)
         for value in found:
             if value not in choices:
-                self.fail(key, f"{value!r} is none of {', '.join(choices) or 'those that this file has'}")
+                self.fail(key, _not_among(value, choices))
         return tuple(found)
 
     def table(self, key: str, default: dict[str, Any] | None = None) -> Table:
@@ -78,7 +83,7 @@ class Table:
         found = self.items(key, [], most=most)
         for value in found:
             if not isinstance(value, dict):
-                self.fail(key, f"{value!r} is no table")
+                self.fail(key, f"{_shown(value)} is no table")
         return [Table(value, (*self.where, key, i), self.source) for i, value in enumerate(found)]
 
     def named(self) -> Iterator[tuple[str, Table]]:
@@ -104,7 +109,7 @@ class Table:
             return default
         value = self._values.pop(key)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            self.fail(key, f"{value!r} is not {what}")
+            self.fail(key, f"{_shown(value)} is not {what}")
         return value
 
 
@@ -116,13 +121,18 @@ class Source:
 
     def read(self) -> Table:
         """The file as one table. Raises UsageError where it is no TOML."""
+        for place, line in enumerate(self._text.splitlines(), 1):
+            if len(line) > MAX_LINE:
+                raise UsageError(f"{self._name}, line {place}: it is longer than {MAX_LINE} characters")
         try:
             return Table(tomllib.loads(self._text), (), self)
         except tomllib.TOMLDecodeError as exc:
             why = re.sub(r" \(at line (\d+), column \d+\)$", "", str(exc))
             found = re.search(r"at line (\d+)", str(exc))
-            line = int(found[1]) if found else self._text.count("\n") + 1
-            raise UsageError(f"{self._name}, line {line}: {why[:1].lower()}{why[1:]}") from exc
+            at = int(found[1]) if found else self._text.count("\n") + 1
+            raise UsageError(f"{self._name}, line {at}: {why[:1].lower()}{why[1:]}") from exc
+        except RecursionError as exc:
+            raise UsageError(f"{self._name}: lists or tables are nested too deeply") from exc
 
     def fail(self, where: Sequence[str | int], why: str) -> NoReturn:
         """Raises UsageError."""
@@ -141,7 +151,7 @@ class Source:
                     seen[found[2]] = seen.get(found[2], -1) + 1
                     head = (*head, seen[found[2]])
                 path: tuple[str | int, ...] = head
-            elif found := re.match(r"\s*([\w\".-]+)\s*=", line):
+            elif found := re.match(r"\s*([\w\"'.-]+)\s*=", line):
                 path = (*head, *_parts(found[1]))
             else:
                 continue
@@ -151,4 +161,16 @@ class Source:
 
 
 def _parts(text: str) -> tuple[str | int, ...]:
-    return tuple(part.strip().strip('"') for part in text.split("."))
+    return tuple(double or single or bare for double, single, bare in _QUOTED_OR_BARE.findall(text))
+
+
+def _shown(value: object) -> str:
+    """Of a wrong value as much as one line has room for."""
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
+def _not_among(value: object, choices: Sequence[str]) -> str:
+    return f"{_shown(value)} is " + (f"none of {', '.join(choices)}" if choices else "nowhere in this file")

@@ -48,6 +48,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from comity.core.display import harmless
 from comity.core.tables import Source, Table
 from comity.errors import UsageError
 
@@ -186,8 +187,10 @@ def with_parties(topology: Topology, n: int) -> Topology:
                 hint="world takes any number",
             )
         return topology
-    if n + len(topology.hosts) > MOST_MACHINES:
-        raise UsageError(f"{n} parties are too many for a lab", hint=f"at most {MOST_MACHINES - len(topology.hosts)}")
+    others = len(topology.hosts) + sum(len(routers(site)) for site in topology.sites)
+    most = (MOST_MACHINES - others) // (1 + len(routers(template)))
+    if n > most:
+        raise UsageError(f"{n} parties are too many for a lab", hint=f"at most {most} here, each with its routers")
     made = [_party(template, i, topology.regions[i % len(topology.regions)]) for i in range(n)]
     sites, hosts = [site for site, _ in made], [host for _, host in made]
     return replace(topology, sites=(*topology.sites, *sites), hosts=(*topology.hosts, *hosts), spread=None)
@@ -205,6 +208,8 @@ def parse(text: str, name: str) -> Topology:
     source = Source(name, text)
     table = source.read()
     title = table.text("title", "")
+    if harmless(title) != title:
+        table.fail("title", "it has characters that do not belong in a line of text")
     tolerance = table.number("tolerance", 0.5, low=0.01, high=MOST_MS)
     rows = table.table("rtt")
     regions = rows.keys()
@@ -323,7 +328,7 @@ def _host(table: Table, name: str, regions: list[str], sites: tuple[Site, ...]) 
 
 def _families(table: Table, usual: tuple[int, ...]) -> tuple[int, ...]:
     found = table.items("families", list(usual), most=len(FAMILIES))
-    if not found or len(set(found)) < len(found) or not set(found) <= set(FAMILIES):
+    if sorted(map(repr, found)) not in (["4"], ["6"], ["4", "6"]):
         table.fail("families", "[4], [6] or [4, 6]")
     return tuple(sorted(found))
 
