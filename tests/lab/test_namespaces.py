@@ -95,6 +95,13 @@ async def test_hosts_are_machines_of_their_own() -> None:
         assert Path.cwd() == Path((await shell(made, "ann", "pwd")).strip())
 
 
+async def test_shared_memory_and_agents_of_this_machine_are_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(Path.cwd() / "agent"))
+    async with running() as made:
+        assert await shell(made, "ann", "readlink /proc/self/ns/ipc") != f"{Path('/proc/self/ns/ipc').readlink()}\n"
+        assert "SSH_AUTH_SOCK" not in await shell(made, "ann", "env")
+
+
 async def test_names_lead_to_hosts_by_both_families_and_over_the_distance() -> None:
     async with running() as made:
         assert "2 received" in await shell(made, "ann", "ping -4 -c 2 -i 0.01 meet")

@@ -11,6 +11,7 @@ from comity.core.topology import Topology
 from comity.errors import ComityError
 from comity.lab import batch, kernel
 from comity.lab.delay import DelayCore
+from comity.lab.inside import inside
 from comity.lab.kernel import Spaces
 from comity.lab.miniupnpd import PortMapping
 from comity.lab.tun import open_tun
@@ -63,6 +64,11 @@ def own_space(plan: Plan, kept: Sequence[Path]) -> dict[str, Spaces]:
     return found
 
 
+def congestion(netns: str) -> str:
+    """What TCP uses on a machine."""
+    return inside(netns, Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text).strip()
+
+
 def hosts_file(plan: Plan, viewer: str) -> str:
     lines = ["127.0.0.1 localhost", "::1 localhost"]
     for name, addresses in plan.names(viewer).items():
@@ -79,9 +85,9 @@ async def connect(plan: Plan, spaces: dict[str, Spaces], core: DelayCore, rules:
     async def build(machine: Machine) -> None:
         if machine.region:
             await core.attach(machine.name, machine.region, machine.networks, open_tun(space(machine.name)))
-        inside = [spaces[name] for name in _members(machine)]
+        within = [spaces[name] for name in _members(machine)]
         words = batch.links(machine, space) + batch.addresses(machine)
-        await command(spaces[machine.name], "ip", "-batch", "-", text=words, share=inside)
+        await command(spaces[machine.name], "ip", "-batch", "-", text=words, share=within)
         if machine.kind == "router":
             await command(spaces[machine.name], "nft", "-f", "-", text=rules(machine))
 

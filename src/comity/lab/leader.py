@@ -7,8 +7,8 @@
             delay core          every wan
             commands            each in its machine's namespaces
 
-Nothing of a lab is anywhere but in its own PID, mount, network and user namespaces, so the kernel takes all of it away
-when process 1 ends; and that ends when any of those above it does. The leader ends when its owner closes the wire.
+Nothing of a lab is anywhere but in its own PID, mount, network, IPC and user namespaces, so the kernel takes all of it
+away when process 1 ends; and that ends when any of those above it does. The leader ends when its owner closes the wire.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ from comity.lab.tun import unread
 from comity.lab.wire import Task, Wire, failure
 
 MOST_HINTS = 10
+OUTSIDE = ("SSH_AUTH_SOCK", "GPG_AGENT_INFO", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY")
+"""Variables that lead to sockets of this machine, which are files and may lie where a lab's hosts see them."""
 END_SECONDS = 2.0
 """How long commands may take to end after SIGTERM."""
 
@@ -81,7 +83,13 @@ class Leader:
         if wrong and self._strict:
             hints = tuple(f"{finding.about} is {finding.found}, not {finding.wanted}" for finding in wrong[:MOST_HINTS])
             raise UnreachableError("the lab is not as its topology says", hint=hints)
-        await self._wire.send({"realtime": self._core.realtime, "findings": [vars(finding) for finding in findings]})
+        await self._wire.send(
+            {
+                "realtime": self._core.realtime,
+                "congestion": building.congestion(self._space(self._plan.machines[0].name)),
+                "findings": [vars(finding) for finding in findings],
+            }
+        )
         async with asyncio.TaskGroup() as self._tasks:  # a bug in one of them ends the lab, loudly
             guard = self._tasks.create_task(self._guard())
             while (got := await self._wire.receive()) is not None:
@@ -267,8 +275,8 @@ def rules(machine: Machine) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """The owner's, but for what says where its home is."""
-    return {key: value for key, value in os.environ.items() if not key.startswith("XDG_")}
+    """The owner's, but for what says where its home is, and where its desktop and its keys can be asked."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("XDG_") and key not in OUTSIDE}
 
 
 def _lead(descriptor: int) -> int:

@@ -50,7 +50,19 @@ def rootless() -> bool:
 
 def _unshare(as_user: bool) -> list[str]:
     own = ["--user", "--map-root-user"] if as_user else []
-    return ["unshare", *own, "--mount", "--pid", "--net", "--uts", "--fork", "--kill-child", "--mount-proc", "--"]
+    return [
+        "unshare",
+        *own,
+        "--mount",
+        "--pid",
+        "--net",
+        "--uts",
+        "--ipc",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "--",
+    ]
 
 
 class Job:
@@ -80,6 +92,8 @@ class Lab:
         """Of the process above the leader: killing it ends the lab."""
         self.realtime = False
         """Whether the delay core goes before normal processes."""
+        self.congestion = ""
+        """TCP's congestion control on every machine."""
         self.findings: tuple[Finding, ...] = ()
         """Of its self-test."""
         self._wire = wire
@@ -243,6 +257,7 @@ async def lab(topology: Topology, *, kept: Sequence[Path] = (), strict: bool = T
         if "error" in first[0]:
             raise raised(first[0])
         made.realtime = first[0]["realtime"]
+        made.congestion = first[0]["congestion"]
         made.findings = tuple(Finding(**finding) for finding in first[0]["findings"])
         listening = asyncio.create_task(made.listen())
         yield made

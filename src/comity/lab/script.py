@@ -42,6 +42,7 @@ class Script:
     def __init__(self, lab: Lab, faults: Sequence[Fault], said: Callable[[Fault], None]) -> None:
         self._lab, self._said = lab, said
         self._waiting: dict[str, list[tuple[str, asyncio.Event]]] = {}
+        self._left = {fault.line: fault for fault in faults}
         self._began, self._started = 0.0, asyncio.Event()
         starts: dict[tuple[str, str], list[Fault]] = {}
         for fault in faults:
@@ -55,6 +56,11 @@ class Script:
         else:
             moment.set()
         return moment
+
+    @property
+    def left(self) -> tuple[Fault, ...]:
+        """What has not been done yet."""
+        return tuple(self._left.values())
 
     def started(self) -> None:
         """Every command runs: none can be missed by a fault, and seconds count from now."""
@@ -87,6 +93,7 @@ class Script:
                 await perform(self._lab, fault)
             except UsageError as exc:
                 raise UsageError(f"fault in line {fault.line}, {fault}: {exc.message}", hint=exc.hints) from exc
+            del self._left[fault.line]
             self._said(fault)
 
 
