@@ -49,12 +49,18 @@ def test_a_drawing_needs_no_lab(tmp_path: Path) -> None:
     assert (tmp_path / "x.svg").read_text().startswith("<svg")
 
 
+def test_without_a_command_it_says_which_there_are() -> None:
+    assert lab() == lab("--help")
+    assert "Usage: comity lab" in lab()[0]
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
         (("show", "nothing"), "there is no topology 'nothing'"),
         (("show", "grid", "-n", "20"), "grid has 9 hosts for parties, not 20"),
         (("run", "grid", "--on", "dora", "--", "true"), "there is no host 'dora'"),
+        (("shell", "grid", "dora"), "there is no host 'dora'"),
         (("run", "grid"), "missing argument 'COMMAND...'"),
         (("run", "two-near", "ping", "-c", "1", "bob"), "no such option '-c'"),
         (("run", "two-near", "--faults", "/dev/null/x", "--", "true"), "'/dev/null/x'"),
@@ -72,6 +78,7 @@ def test_a_mistake_is_told_before_anything_is_built(words: tuple[str, ...], why:
     [
         ("1 fall ann", "line 1: 'fall' is none of"),
         ("meet/x cut ann", "line 1: nothing runs on meet"),
+        ("0 cut meet\n1 kill meet", "line 2: nothing runs on meet"),
         ("#" * ((1 << 20) + 1), "too large"),
     ],
 )
@@ -107,6 +114,8 @@ class TestInALab:
         _, err = lab("run", "--json", topology, "--on", "ann", "--", "true")
         first, last = (json.loads(line) for line in err.splitlines())
         assert (first["event"], first["machines"], last["event"]) == ("lab", 4, "late")
+        out, _ = lab("run", topology, "--on", "ann", "--", "cat", "/proc/sys/net/ipv4/tcp_congestion_control")
+        assert first["congestion"] == out.strip()
 
     def test_faults_strike_while_commands_run(self, tmp_path: Path, topology: str) -> None:
         (tmp_path / "script").write_text("ann/up kill ben\nben/never cut ann\n")
@@ -114,6 +123,7 @@ class TestInALab:
         out, err = lab("run", topology, "--faults", str(tmp_path / "script"), "--", "sh", "-c", text, code=137)
         assert out == "ann | up\n"
         assert re.search(r"Fault +kill ben", err)
+        assert re.search(r"Undone +did not happen before the end:\n +line 2, cut ann\n", err)
         (tmp_path / "script").write_text("0 reset ann\n")
         _, err = lab("run", topology, "--faults", str(tmp_path / "script"), "--on", "ann", "--", "sleep", "9", code=2)
         assert "fault in line 1, reset ann: ann has no router" in err
@@ -132,7 +142,7 @@ class TestInALab:
         """Ctrl-C is for the command in the foreground, and the shell goes on."""
         pid, terminal = pty.fork()
         if not pid:
-            os.environ["SHELL"] = "/bin/sh"
+            os.environ |= {"SHELL": "/bin/sh", "PS1": "# "}
             words = "-P", "-m", "comity", "lab", "shell", topology, "ann"
             os.execv(sys.executable, [sys.executable, *words])  # noqa: S606 - the point is that it has a terminal
         with os.fdopen(terminal, "r+b", 0) as screen:

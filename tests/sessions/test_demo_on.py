@@ -92,6 +92,15 @@ def test_by_ipv6_alone_a_party_is_reached_through_its_firewall(tmp_path: Path) -
     assert sorted(out) == ["alice | sum 3", "bob   | sum 3"]
 
 
+def test_faults_strike_a_session_that_goes_on(tmp_path: Path) -> None:
+    """They wait for a party's event, or for a time that never comes."""
+    (tmp_path / "script").write_text("bob/Running cut alice\nbob/Running +0.5 heal alice\n9999 cut bob\n")
+    out, events = demo("--on", "one-region", "--faults", str(tmp_path / "script"), "secretsanta", "2")
+    assert len(out) == 3
+    assert [event["text"] for event in events if event["event"] == "fault"] == ["cut alice", "heal alice"]
+    assert {event["event"]: event for event in events}["undone"]["faults"] == ["line 3, cut bob"]
+
+
 def test_parties_need_a_public_host_to_meet(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text('[rtt]\nhere = [1]\n[nats.home]\n[spread]\nnats = ["home"]\n')
     _, events = demo("--on", str(tmp_path / "x.toml"), "sum", code=2)

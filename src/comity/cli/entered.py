@@ -9,10 +9,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from comity.cli.talk import Talk
+from comity.core.addressing import plan
 from comity.core.topology import Topology
 from comity.errors import UsageError
 from comity.lab.namespaces import Lab, lab, missing
 
+MANY = 100
+"""Machines: from here on people would wonder whether anything happens."""
 LOST = {
     "loss": "by the loss of a path or a line",
     "queue": "in full buffers",
@@ -33,21 +36,24 @@ async def entered(
     why = missing()
     if why:
         raise UsageError("there can be no lab on this machine", hint=why)
+    if (machines := len(plan(topology).machines)) >= MANY:
+        talk.line("Building", f"{machines} machines, which takes a while", event="building", machines=machines)
     began = time.perf_counter()
     async with lab(topology, kept=kept, strict=strict) as made:
         seconds = time.perf_counter() - began
         count = len(made.plan.machines)
-        text = f"{topology.name}: {count} machines in {seconds:.1f} s"
+        text = f"{topology.name}: {count} machines in {seconds:.1f} s, TCP uses {made.congestion}"
         if not made.realtime:
             text += "; the delay core has no real-time priority, so delays vary when this machine is busy"
-        talk.line("Lab", text, event="lab", machines=count, seconds=round(seconds, 3), realtime=made.realtime)
+        fields: dict[str, object] = {"realtime": made.realtime, "congestion": made.congestion}
+        talk.line("Lab", text, event="lab", machines=count, seconds=round(seconds, 3), **fields)
         try:
             yield made
         finally:
             late = await made.lateness()
             shown = f"p50 {_us(late.p50)}, p99 {_us(late.p99)}, at most {_us(late.max)}, of {late.packets} packets"
-            fields = {"p50": late.p50, "p99": late.p99, "max": late.max}
-            talk.line("Late", shown, event="late", packets=late.packets, **fields)
+            latest = {"p50": late.p50, "p99": late.p99, "max": late.max}
+            talk.line("Late", shown, event="late", packets=late.packets, **latest)
             lost = Counter[str]()
             for uplink in (await made.counts()).values():
                 lost.update({reason: uplink[reason] for reason in LOST if uplink.get(reason)})

@@ -6,11 +6,11 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import click
 from click.shell_completion import CompletionItem
@@ -19,9 +19,9 @@ from comity.cli import options as shared
 from comity.cli.entered import entered
 from comity.cli.options import Number, Talking
 from comity.cli.running import run as run_command
+from comity.cli.scripted import beside, faults_option, read_script, scripted
 from comity.cli.talk import Talk
-from comity.core.faults import Fault
-from comity.core.faults import parse as read_faults
+from comity.core.addressing import plan
 from comity.core.topology import MOST_MACHINES, Topology
 from comity.errors import UnreachableError, UsageError
 from comity.lab import shipped
@@ -31,9 +31,6 @@ from comity.lab.picture import picture
 from comity.lab.script import Script
 from comity.lab.selftest import Finding
 from comity.testbeds.pipes import read_line, read_pipe
-
-MAX_SCRIPT = 1 << 20
-"""Characters of a file of faults: far more than anybody writes."""
 
 
 class TopologyName(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
@@ -55,18 +52,21 @@ parties_option = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def lab() -> None:
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def lab(ctx: click.Context) -> None:
     """Run commands in an emulated internet on this machine.
 
     TOPOLOGY is the name of one that comes with comity, or a file. Nothing of a lab is left when its command ends.
     """
+    if ctx.invoked_subcommand is None:  # a question, to which this is the answer
+        click.echo(ctx.get_help())
 
 
 @lab.command()
 @parties_option
 @click.option("--on", metavar="HOST,...", help="Where to run it.  [default: every party's host]")
-@click.option("--faults", type=click.File(encoding="utf-8"), metavar="FILE", help="What goes wrong, and when.")
+@faults_option
 @click.option(
     "--capture",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -96,15 +96,15 @@ def run(
     async def work(talk: Talk) -> int:
         found = shipped.find(topology, m)
         hosts = _hosts(found, on)
-        script = _script(faults, found, hosts)
+        script = read_script(faults, found, hosts)
         async with entered(talk, found) as made:
             for machine in made.plan.machines if capture else ():
                 if capture and machine.region:
                     await made.capture(machine.name, capture / f"{machine.name}.pcap")
-            work = Script(made, script, lambda fault: talk.line("Fault", str(fault), event="fault", text=str(fault)))
+            work = scripted(talk, made, script)
             if len(hosts) == 1 and not any(fault.host for fault in script):
-                return await _beside(work, _alone(made, hosts[0], command, work.started))
-            return await _beside(work, _together(made, hosts, command, work))
+                return await beside(talk, work, _alone(made, hosts[0], command, work.started))
+            return await beside(talk, work, _together(made, hosts, command, work))
 
     run_command("lab run", Talking(as_json=as_json, quiet=quiet), work)
 
@@ -119,9 +119,10 @@ def shell(topology: str, host: str, m: int | None, quiet: bool) -> None:
 
     async def work(talk: Talk) -> int:
         found = shipped.find(topology, m)
+        _check_name(host, [machine.name for machine in plan(found).machines])
         async with entered(talk, found) as made:
             argv = [os.environ.get("SHELL") or "sh"]
-            return await _alone(made, _machine(made, host), argv, lambda: None, kind="shell")
+            return await _alone(made, host, argv, lambda: None, kind="shell")
 
     run_command("lab shell", Talking(quiet=quiet), work)
 
@@ -181,36 +182,6 @@ def show(topology: str, m: int | None, svg: Path | None) -> None:
     run_command("lab show", Talking(), work)
 
 
-def _script(file: TextIO | None, topology: Topology, hosts: list[str]) -> tuple[Fault, ...]:
-    if file is None:
-        return ()
-    try:
-        text = file.read(MAX_SCRIPT + 1)
-    except ValueError as exc:
-        raise UsageError(f"{file.name} is no text in UTF-8") from exc
-    if len(text) > MAX_SCRIPT:
-        raise UsageError(f"{file.name} is too large", hint=f"at most {MAX_SCRIPT} characters")
-    script = read_faults(text, file.name, topology)
-    for fault in script:
-        if fault.host and fault.host not in hosts:
-            raise UsageError(f"{file.name}, line {fault.line}: nothing runs on {fault.host}")
-    return script
-
-
-async def _beside(script: Script, commands: Coroutine[Any, Any, int]) -> int:
-    """The commands' code; what is left of the script is left. A fault that cannot be done ends both."""
-    running, faults = asyncio.create_task(commands), asyncio.create_task(script.run())
-    try:
-        await asyncio.wait((running, faults), return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
-            await faults  # raises what went wrong
-        return await running
-    finally:
-        for task in (running, faults):
-            task.cancel()
-        await asyncio.gather(running, faults, return_exceptions=True)  # what came first is raised
-
-
 def _hosts(topology: Topology, on: str | None) -> list[str]:
     if on is None:
         return list(topology.parties)
@@ -218,11 +189,6 @@ def _hosts(topology: Topology, on: str | None) -> list[str]:
     for name in names:
         _check_name(name, [host.name for host in topology.hosts])
     return names
-
-
-def _machine(made: Lab, name: str) -> str:
-    _check_name(name, [machine.name for machine in made.plan.machines])
-    return name
 
 
 def _check_name(name: str, there: list[str]) -> None:

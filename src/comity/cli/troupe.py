@@ -18,6 +18,7 @@ from comity.core.program import Program, short
 from comity.core.record import PHASES, Record, parse
 from comity.errors import ComityError, UsageError, VerificationError
 from comity.interfaces import Process
+from comity.lab.script import Script
 from comity.node.meeting import all_of, count
 from comity.testbeds.pipes import end, read_line
 
@@ -53,8 +54,10 @@ class Troupe:
         transports: tuple[str, ...],
         program: tuple[str, ...],
         origin: str,
+        script: Script | None = None,
     ) -> None:
-        """`origin`: where the program comes from, in words."""
+        """`origin`: where the program comes from, in words. `script`: faults that wait for what parties say."""
+        self._script = script
         self._talk, self._stage, self._threshold, self._transports = talk, stage, threshold, transports
         self._program, self._origin = program, origin
         self._m = len(stage.names)
@@ -90,6 +93,8 @@ class Troupe:
                         for value in (self._link.result(), *private[i]):
                             player.answer(value)
                         watching.append(asyncio.create_task(self._watch(player)))
+            if self._script is not None:
+                self._script.started()
             return await self._close(await self._codes(watching))
         finally:
             await self._end()
@@ -135,6 +140,7 @@ class Troupe:
         while line := await read_line(stream):
             player.output.append(line)
             text = line.rstrip(b"\n").decode(errors="replace")
+            self._said(player, text)
             self._output.put(f"{self._output.tint(f'{player.name:{self._width}}', player.number)} | {harmless(text)}\n")
 
     async def _hear(self, player: Player) -> None:
@@ -146,9 +152,16 @@ class Troupe:
                 kind = event["event"]
             except (ValueError, TypeError, KeyError):
                 text = harmless(line.rstrip(b"\n").decode(errors="replace"))
+                self._said(player, text)
                 self._talk.line("", f"{player.name}: {text}", event="stderr", name=player.name, text=text)
                 continue
+            self._said(player, f"{str(kind).capitalize()} {line.decode(errors='replace')}")
             self._happened(player, kind, event)
+
+    def _said(self, player: Player, text: str) -> None:
+        """An event begins as people see it: Running."""
+        if self._script is not None:
+            self._script.heard(player.name, text)
 
     def _happened(self, player: Player, kind: str, event: dict[str, Any]) -> None:
         host = player is self._players[0]
