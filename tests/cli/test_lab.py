@@ -166,6 +166,15 @@ class TestInALab:
             _, status = os.waitpid(pid, 0)
         assert os.waitstatus_to_exitcode(status) == 5
 
+    def test_ctrl_c_ends_a_lab_that_is_being_built(self) -> None:
+        words = "-P", "-m", "comity", "lab", "run", "two-near", "-n", "50", "--", "true"
+        with subprocess.Popen([sys.executable, *words], stderr=subprocess.PIPE, text=True) as running:
+            assert running.stderr is not None
+            assert re.fullmatch(r"Building +102 machines, .*\n", running.stderr.readline())
+            running.send_signal(signal.SIGINT)
+            assert re.fullmatch(r"Stopped +interrupted\n", running.stderr.read())
+        assert running.returncode == 130
+
     def test_ctrl_c_ends_the_lab(self, topology: str) -> None:
         command = [
             sys.executable,

@@ -72,6 +72,7 @@ class Leader:
 
     async def lead(self) -> None:
         """Until the owner has gone."""
+        self._wire.watch(lambda: os._exit(0))  # who has asked for nothing yet has gone, and wants no lab any more
         self._spaces = building.own_space(self._plan, self._kept)
         self._core = await DelayCore.start()
         await building.distances(self._topology, self._core)
@@ -83,6 +84,7 @@ class Leader:
         if wrong and self._strict:
             hints = tuple(f"{finding.about} is {finding.found}, not {finding.wanted}" for finding in wrong[:MOST_HINTS])
             raise UnreachableError("the lab is not as its topology says", hint=hints)
+        self._wire.watch(None)
         await self._wire.send(
             {
                 "realtime": self._core.realtime,

@@ -251,7 +251,11 @@ async def lab(topology: Topology, *, kept: Sequence[Path] = (), strict: bool = T
     made = Lab(topology, wire, process.pid)
     listening: asyncio.Task[None] | None = None
     try:
-        first = await wire.receive()
+        try:
+            first = await wire.receive()
+        except asyncio.CancelledError:  # nothing runs in it yet that could end in order
+            process.kill()
+            raise
         if first is None:
             raise ComityError("the lab has ended before it was ready")
         if "error" in first[0]:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,13 @@ class Wire:
                     await self._until(writable=True)
                 else:
                     return
+
+    def watch(self, act: Callable[[], None] | None) -> None:
+        """Called when there is something to receive, if only the end; None: no more. Not while somebody receives."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._sock)
+        if act is not None:
+            loop.add_reader(self._sock, act)
 
     async def receive(self) -> tuple[dict[str, Any], list[int]] | None:
         """The next message and its files, which are the caller's from now; None when nobody is there any more."""
