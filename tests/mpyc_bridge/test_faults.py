@@ -3,17 +3,22 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.mpyc_bridge.parties import NAMES, TRANSCRIPT, Party, files_of, member, run, seed, session, written
 
 from comity.errors import ComityError, PeerError, UsageError
 from comity.links.certificate import make_certificate
+from comity.mpyc_bridge import control
+from comity.mpyc_bridge.child import Child
 from comity.mpyc_bridge.process import Ended, Fault, Running
 from comity.mpyc_bridge.program import FoundProgram
 
@@ -146,6 +151,18 @@ async def test_sys_exit_with_a_code_while_others_compute_ends_them(tmp_path: Pat
     assert (alice.code, alice.error, alice.err) == (3, None, "")
     check_left(bob, "alice")
     check_left(carol, "alice")
+
+
+def test_a_runtime_that_starts_while_its_process_leaves_took_no_time() -> None:
+    """Links go on until goodbyes have left. A node refuses a negative time, and kills whom it cannot understand."""
+    left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with left, right:
+        child: Any = Child(left)
+        child._task = SimpleNamespace(m=2, number=0)
+        child._epochs = SimpleNamespace(began=2.0, stopped=None, links=[], depth=SimpleNamespace(value=0), count=1)
+        child._report_totals(1.0)
+        totals = control.parse(control.receive(right)[0])
+    assert isinstance(totals, control.Totals) and totals.program_seconds == 0
 
 
 async def test_a_killed_process_ends_the_others(tmp_path: Path) -> None:

@@ -294,7 +294,7 @@ class Child:
 
     def _report_totals(self, ended: float) -> None:
         usage, epochs = resource.getrusage(resource.RUSAGE_SELF), self._epochs
-        began = self._began if epochs.began is None else epochs.began
+        began = self._began if epochs.began is None else min(epochs.began, ended)  # it may start while we leave
         others = (party for party in range(self._task.m) if party != self._task.number)
         peers = {party: {**dict.fromkeys(Totals.PEER, 0), "party": party} for party in others}
         for link in epochs.links:
