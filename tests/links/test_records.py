@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.effort import examples
-from tests.links.parties import ALICE, BOB
+from tests.links.parties import ALICE, BOB, Channel
 from tests.links.records import (
     ALERT,
     CLOSE_NOTIFY,
@@ -229,33 +229,6 @@ def test_a_record_around_which_there_is_nothing_more_is_as_large_as_the_usual_wa
 
 
 # On a stream
-
-
-class Channel(asyncio.Transport):
-    """Keeps what is written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = bytearray()
-        self.closing = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written += data
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None:
-        self.closing = True
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def abort(self) -> None:
-        self.closing = True
 
 
 class Seat:

@@ -12,7 +12,7 @@ from unittest import mock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.effort import examples, patient
-from tests.links.parties import ALICE, BOB, NUMBER, pairing
+from tests.links.parties import ALICE, BOB, NUMBER, Channel, pairing
 
 from comity.errors import ComityError
 from comity.links import stream as module
@@ -41,44 +41,34 @@ MOVES = st.lists(
 )
 
 
-class Pipe(asyncio.Transport):
-    """One direction of the channel."""
+class Pipe(Channel):
+    """One direction of the channel; `written` is what is under way."""
 
     def __init__(self, writer: Side) -> None:
         super().__init__()
         self._writer = writer
-        self.flight = bytearray()
-        self.paused = self.closing = self.lost = False
+        self.paused = self.lost = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.closing, "written after its end"
-        self.flight += data
-        if len(self.flight) > HIGH and not self.paused:
+        super().write(data)
+        if len(self.written) > HIGH and not self.paused:
             self.paused = True
             self._writer.stream.pause_writing()
 
     def taken(self, size: int) -> bytes:
-        data = bytes(self.flight[:size])
-        del self.flight[:size]
-        if self.paused and len(self.flight) <= HIGH // 2:
+        data = bytes(self.written[:size])
+        del self.written[:size]
+        if self.paused and len(self.written) <= HIGH // 2:
             self.paused = False
             self._writer.stream.resume_writing()
         return data
 
     def get_write_buffer_size(self) -> int:
-        return len(self.flight)
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None:
-        self.closing = True
-
-    def is_closing(self) -> bool:
-        return self.closing
+        return len(self.written)
 
     def abort(self) -> None:
-        self.closing = True
+        super().abort()
         if not self.lost:
             self.lost = True
             asyncio.get_running_loop().call_soon(self._writer.stream.connection_lost, None)
@@ -188,7 +178,7 @@ async def play(moves: list[tuple[int, Act]], inside: list[list[Act]], shared: bo
             arrive(to, size)
         elif what == "lost":
             for side in sides:
-                side.pipe.flight.clear()
+                side.pipe.written.clear()
                 side.pipe.abort()
         else:
             sides[to].do(what, size)
@@ -223,7 +213,7 @@ async def settle(arrive: Callable[[int, int], None], sides: list[Side]) -> None:
     while quiet < 3:
         quiet += 1
         for to in (0, 1):
-            if sides[1 - to].pipe.flight or (sides[1 - to].pipe.closing and not sides[to].pipe.lost):
+            if sides[1 - to].pipe.written or (sides[1 - to].pipe.closing and not sides[to].pipe.lost):
                 quiet = 0
                 arrive(to, 1 << 20)
             await asyncio.sleep(0)

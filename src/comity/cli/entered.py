@@ -36,17 +36,17 @@ async def entered(
     why = missing()
     if why:
         raise UsageError("there can be no lab on this machine", hint=why)
-    if (machines := len(plan(topology).machines)) >= MANY:
+    machines = len(plan(topology).machines)
+    if machines >= MANY:
         talk.line("Building", f"{machines} machines, which takes a while", event="building", machines=machines)
     began = time.perf_counter()
     async with lab(topology, kept=kept, strict=strict) as made:
         seconds = time.perf_counter() - began
-        count = len(made.plan.machines)
-        text = f"{topology.name}: {count} machines in {seconds:.1f} s, TCP uses {made.congestion}"
+        text = f"{topology.name}: {machines} machines in {seconds:.1f} s, TCP uses {made.congestion}"
         if not made.realtime:
             text += "; the delay core has no real-time priority, so delays vary when this machine is busy"
         fields: dict[str, object] = {"realtime": made.realtime, "congestion": made.congestion}
-        talk.line("Lab", text, event="lab", machines=count, seconds=round(seconds, 3), **fields)
+        talk.line("Lab", text, event="lab", machines=machines, seconds=round(seconds, 3), **fields)
         try:
             yield made
         finally:

@@ -102,7 +102,7 @@ class Link:
         """Bytes from the channel; returns those for the program. Look at `over` afterwards."""
         self.feed(data)
         usual = self.usual(len(data))
-        return self.others() if usual is None else [usual, *self.others()] if self.more else [usual]
+        return [*([] if usual is None else [usual]), *self.others()]
 
     def usual(self, size: int) -> bytes | None:
         """What the next of `size` bytes in `feed` say to the program, if they are a record of one frame, the next one.
