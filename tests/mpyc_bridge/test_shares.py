@@ -181,7 +181,10 @@ async def main():
     if mpc.pid == 1:
         for name in ("random_split", "np_random_split"):
             split = getattr(thresha, name)
-            setattr(thresha, name, lambda *args, split=split: [row[:-1] for row in split(*args)])
+            setattr(thresha, name, lambda *args, split=split: [
+                row if party == mpc.pid else row[:-1]  # else its own program fails, and says so first
+                for party, row in enumerate(split(*args))
+            ])
     y = mpc.input(x)
     print(await mpc.output(y[1]))
     await mpc.shutdown()
