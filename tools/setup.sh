@@ -26,12 +26,32 @@ make_environment() { # $1: the extra to install; dev holds fast, so .venv change
   [ -x .venv/bin/python ] && [ "$have" = "dev $(stamp)" ] && return
   install_in .venv "$1" "$1 $(stamp)" "Setting up .venv (once; about a minute)"
 }
-make_oldest() { # the same with the oldest MPyC that comity takes
+make_oldest() { # the same with the oldest MPyC that comity takes, and compiled where that can be
   local mpyc
   mpyc=$(sed -n 's/^ *"mpyc>=\([0-9.]*\)".*/mpyc==\1/p' pyproject.toml)
-  install_in .venv-oldest dev "$mpyc $(stamp)" "Setting up .venv-oldest, with $mpyc" "$mpyc"
+  if has_compiler; then
+    how=compiled install_in .venv-oldest dev "$mpyc compiled $(stamp) $(sources)" \
+      "Setting up .venv-oldest, with $mpyc and compiled links" "$mpyc"
+  else
+    echo "Links are not compiled here: that takes a C compiler and Python's headers (apt install gcc python3-dev)" >&2
+    install_in .venv-oldest dev "$mpyc $(stamp)" "Setting up .venv-oldest, with $mpyc" "$mpyc"
+  fi
+}
+has_compiler() { # also after it was installed, where that is allowed
+  local base
+  base=$(find_python)
+  can_compile "$base" && return
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return
+  echo "Installing a C compiler and Python's headers" >&2
+  { apt-get update -qq && apt-get install -y -qq gcc libc6-dev "$base-dev"; } >/dev/null 2>&1
+  can_compile "$base"
+}
+can_compile() {
+  command -v cc >/dev/null && "$1" -c 'import os, sysconfig
+os.stat(os.path.join(sysconfig.get_path("include"), "Python.h"))' 2>/dev/null
 }
 stamp() { cksum < pyproject.toml; }
+sources() { find src tools/compile_hook.py -name '*.py' | LC_ALL=C sort | xargs cat | cksum; }
 install_in() { # $1: where, $2: the extra, $3: what to note when done, $4: what to say, then more packages
   local folder=$1 extra=$2 done=$3 base
   [ -x "$folder/bin/python" ] && [ "$(cat "$folder/comity-stamp" 2>/dev/null || true)" = "$done" ] && return
@@ -40,12 +60,20 @@ install_in() { # $1: where, $2: the extra, $3: what to note when done, $4: what 
   echo "$4" >&2
   shift 4
   "$folder/bin/python" -c '' 2>/dev/null || make_venv "$base" "$folder"
-  if ! "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -e ".[$extra]" "$@"; then
+  if ! pip_install "$folder" "$extra" "$@"; then
     echo "error: the packages that comity needs could not be installed" >&2
     echo "hint: is there a network, or a package index that pip can reach?" >&2
     exit 2
   fi
   echo "$done" > "$folder/comity-stamp"
+}
+pip_install() { # $1: where, $2: the extra, then more packages; `how`: compiled, or else as the tree stands
+  local pip="$1/bin/python -m pip install --quiet --disable-pip-version-check" extra=$2
+  shift 2
+  case ${how:-} in
+    compiled) HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 $pip ".[$extra]" "$@" ;;
+    *) $pip -e ".[$extra]" "$@" ;;
+  esac
 }
 make_fuzzer() { # what fuzzing needs: wheels only, since building it takes a compiler of its own
   .venv/bin/python -c 'import atheris' 2>/dev/null && return

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as search
+from tests.compiled import interpreted
 from tests.effort import examples, patient
 from tests.links.parties import ALICE, BOB, Rogue, link, rogue_and_victim
 
@@ -322,6 +323,7 @@ def test_two_ends_of_any_channel_agree() -> None:
     assert ends <= {"lost", "goodbye", "complete", "data"} and len(ends) > 2  # which are found is luck, as below
 
 
+@interpreted
 @patient
 def test_an_offset_means_the_same_bytes_for_ever_whoever_writes() -> None:
     with mock.patch.object(links, "MAX_IDLE_FRAMES", IDLE):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.compiled import interpreted
 from tests.effort import examples
 from tests.links.parties import ALICE, BOB, Channel
 from tests.links.records import (
@@ -290,6 +291,7 @@ async def test_what_is_over_before_it_is_ready_never_finishes(end: str) -> None:
     seat.stream.connection_lost(None)
 
 
+@interpreted
 async def test_a_peer_that_only_sends_usual_records_is_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "ACKNOWLEDGE_EVERY", 1000)
     seat = Seat(ALICE).open()

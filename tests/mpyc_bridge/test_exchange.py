@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mpyc.asyncoro import MessageExchanger
+from tests.compiled import interpreted
 
 from comity.core.limits import LARGE, MAX_HELD, MAX_MESSAGE, MAX_PEER, MAX_UNSENT, MESSAGE_COST
 from comity.errors import ComityError, PeerError, ProgramError
@@ -122,6 +123,7 @@ def test_messages_arrive_however_their_bytes_are_cut(messages: list[tuple[int, b
     assert joined.exchange.messages_received == len(wanted)
 
 
+@interpreted
 @given(
     st.lists(st.tuples(st.binary(max_size=40), st.booleans()), max_size=10),
     st.lists(st.integers(1, 400), min_size=1, max_size=10),
@@ -192,6 +194,7 @@ async def test_bytes_before_mpyc_is_connected_are_a_fault() -> None:
     assert "before its turn" in faults[0].message
 
 
+@interpreted
 async def test_an_exchanger_that_takes_other_keys_than_we_count_is_a_bug_of_ours(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -208,6 +211,7 @@ async def test_what_mpyc_raises_is_a_fault_and_goes_no_further() -> None:
     assert type(joined.faults[0]) is ComityError and "could not be read" in joined.faults[0].message
 
 
+@interpreted
 async def test_what_nobody_asks_for_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_UNCLAIMED", 10 * (MESSAGE_COST + 1))
     claiming, hoarding = higher(), higher()

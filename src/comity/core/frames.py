@@ -18,24 +18,32 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Final
 
 from comity.core.encoding import Fields, Malformed, decode, encode
 from comity.core.limits import MAX_DETAIL, MAX_FRAME, MAX_GOODBYE
 from comity.core.messages import REASONS
 
-_HELLO = struct.Struct("!2sB32sHHBI16sIQ")
-HELLO_SIZE = _HELLO.size
-MAGIC, VERSION = b"cl", 1
+_HELLO: Final = struct.Struct("!2sB32sHHBI16sIQ")
+HELLO_SIZE: Final = _HELLO.size
+MAGIC: Final = b"cl"
+VERSION: Final = 1
 
-_HEADER = struct.Struct("!BIQQII")
-HEADER_SIZE = _HEADER.size
-pack_header = _HEADER.pack
+_HEADER: Final = struct.Struct("!BIQQII")
+HEADER_SIZE: Final = 29
+pack_header: Final = _HEADER.pack
 """The first bytes of a frame from kind, epoch, offset, acknowledged, depth and length, without a call between."""
-unpack_header = _HEADER.unpack_from
+unpack_header: Final = _HEADER.unpack_from
 """Those six from bytes that begin with a header."""
 
-DATA, GOODBYE, FIN, ACK = range(4)
-DEEPEST = 2**32 - 1
+Header = tuple[int, int, int, int, int, int]
+"""Kind, epoch, offset, acknowledged, depth and length."""
+
+DATA: Final = 0
+GOODBYE: Final = 1
+FIN: Final = 2
+ACK: Final = 3
+DEEPEST: Final = 2**32 - 1
 """Depth counts no further: a peer that claims this much must not make ours overflow."""
 
 GOODBYE_REASONS = (*REASONS, "done")

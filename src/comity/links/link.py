@@ -14,7 +14,8 @@ Whatever arrives after `over` is ignored, and nothing is sent but a farewell.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Final
 
 from comity.core import frames
 from comity.core.encoding import Malformed
@@ -27,6 +28,7 @@ from comity.core.frames import (
     HEADER_SIZE,
     HELLO_SIZE,
     FrameReader,
+    Header,
     Hello,
     Piece,
     pack_header,
@@ -37,7 +39,7 @@ from comity.errors import ComityError, PeerError, VerificationError
 from comity.links.pairing import Pairing
 from comity.links.tls import AROUND, RECORD, Tls
 
-ONE_RECORD = RECORD - HEADER_SIZE
+ONE_RECORD: Final = RECORD - HEADER_SIZE
 """Bytes of data that leave as one frame in one TLS record."""
 
 
@@ -123,7 +125,8 @@ class Link:
             return None
         body = len(chunk) - HEADER_SIZE
         if body > 0:
-            kind, epoch, offset, acknowledged, depth, length = unpack_header(chunk)
+            fields: Header = unpack_header(chunk)
+            kind, epoch, offset, acknowledged, depth, length = fields
             if (
                 kind == DATA
                 and offset == self.received
@@ -168,14 +171,14 @@ class Link:
             self._end(exc)
         return deliver
 
-    def frame(self, pieces: Sequence[bytes | memoryview], size: int) -> bytes:
+    def frame(self, pieces: list[bytes | memoryview], size: int) -> bytes:
         """For the channel: one data frame of the `size` bytes in `pieces`, at most MAX_FRAME."""
         tls = self.tls
         self.told = told = self.received + self.peer_finished
         header = pack_header(DATA, self._epoch, self.sent, told, self._depth.value, size)
         self.sent += size
         if size <= ONE_RECORD or len(pieces) > 1:
-            tls.write(b"".join((header, *pieces)))
+            tls.write(b"".join([header, *pieces]))
         else:
             tls.write(header)  # a record of its own costs less than a copy
             tls.write(pieces[0])

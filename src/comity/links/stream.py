@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from socket import socket
-from typing import cast
+from typing import Final, cast
 
 from comity.core.limits import MAX_UNSENT
 from comity.errors import ComityError, PeerError
@@ -20,19 +20,19 @@ from comity.links.pairing import Pairing
 
 __all__ = ["Depth", "Stream", "attach"]
 
-ACKNOWLEDGE_EVERY = 256 * 1024
+ACKNOWLEDGE_EVERY: Final = 256 * 1024
 """Received bytes after which an acknowledgement goes by itself; most travel on data."""
 
-FRAME = 64 * 1024
+FRAME: Final = 64 * 1024
 """Bytes of data in the frames of a large write: more gains nothing, and an answer waits for less."""
 
-HANDSHAKE_TIMEOUT = 20.0
+HANDSHAKE_TIMEOUT: Final = 20.0
 """Seconds from the channel to a verified peer, of loop time: a turn that takes longer is counted as a part of it."""
 
-TICKS = 8
+TICKS: Final = 8
 """The handshake's time is counted in parts, so that one long turn of this loop cannot use up the peer's time."""
 
-LINGER = 2.0
+LINGER: Final = 2.0
 """Seconds that a farewell may take to leave; then the channel is cut."""
 
 
@@ -94,8 +94,9 @@ class Stream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._greeted = 0.0
-        self._queue: deque[bytes | memoryview] = deque()
-        self._waiting = 0  # bytes in the queue
+        self._fresh: list[bytes | memoryview] = []  # written in this turn of the loop
+        self._queue: deque[bytes | memoryview] = deque()  # what a peer that does not read has left over
+        self._waiting = 0  # bytes in both
         self._free: Callable[[bytes], None] | None = None  # the transport's `write`, while only data has to be sent
         self._scheduled = self._paused = self._finishing = self._peer_finished = False
         self._closing = self._told = False
@@ -124,7 +125,7 @@ class Stream(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Queue; what is written before `ready` waits for it. Ignored once the link has ended."""
-        self._queue.append(data)
+        self._fresh.append(data)
         self._waiting += len(data)
         if not self._scheduled:
             self._schedule()
@@ -239,11 +240,13 @@ class Stream(asyncio.Protocol):
             self._flush_otherwise(link, waiting)
         else:
             self._waiting = 0
-            self._free(link.frame(self._queue, waiting))
-            self._queue.clear()
+            self._free(link.frame(self._fresh, waiting))
+            self._fresh.clear()
 
     def _flush_otherwise(self, link: Link, waiting: int) -> None:
         self._free = None
+        self._queue += self._fresh
+        self._fresh.clear()
         transport = self._transport
         if self._closing:
             self._queue.clear()

@@ -12,16 +12,17 @@ import ssl
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 from comity.core.encoding import Malformed
 from comity.errors import ComityError, VerificationError
 from comity.links.certificate import certified_key, pem_chain
 from comity.links.pairing import Pairing
 
-RECORD = 16 * 1024
+RECORD: Final = 16 * 1024
 """Bytes of data in one TLS record (RFC 8446); a larger read only allocates more."""
 
-AROUND = 22
+AROUND: Final = 22
 """Bytes of a record around its data: 5 of header, 1 of type, 16 that authenticate (RFC 8446, 5.2; without padding)."""
 
 
@@ -101,7 +102,7 @@ class Tls:
     def translate(self, exc: ssl.SSLError) -> ComityError:
         """What an error of `ssl`'s says of the peer; this machine is of no more use."""
         self.broken = True
-        name, reason = self._pairing.name, exc.reason or ""
+        name, reason = self._pairing.name, str(getattr(exc, "reason", None))  # it may have none
         if isinstance(exc, ssl.SSLCertVerificationError):
             return self._stranger()
         if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):

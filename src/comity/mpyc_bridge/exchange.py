@@ -14,19 +14,20 @@ import asyncio
 import math
 import struct
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from comity.core.encoding import Malformed
 from comity.core.limits import LARGE, MAX_HELD, MAX_MESSAGE, MAX_UNCLAIMED, MESSAGE_COST
 from comity.errors import ComityError, PeerError, ProgramError
 from comity.mpyc_bridge.codec import received_from
 
-PATIENCE = 1.0
+PATIENCE: Final = 1.0
 """Seconds that a peer's goodbye may come after its last byte."""
 
-_HEADER = struct.Struct("<qI")
-_pack, _unpack = _HEADER.pack, _HEADER.unpack_from
-_KEY = 16  # bytes of a PRSS key
+_HEADER: Final = struct.Struct("<qI")
+_pack: Final = _HEADER.pack
+_unpack: Final = _HEADER.unpack_from
+_KEY: Final = 16  # bytes of a PRSS key
 
 
 class Link(Protocol):
@@ -95,7 +96,7 @@ class Exchange:
         exchanger.connection_made(transport)
         return transport
 
-    def feed(self, data: bytes | bytearray) -> bool:
+    def feed(self, data: bytes) -> bool:
         """Bytes of the peer, in order: nearly always one message, which takes the short way.
 
         Returns whether the program may go on now, and so have something to send.
@@ -103,7 +104,8 @@ class Exchange:
         try:
             size = len(data) - 12
             if self._between and 0 <= size < LARGE:
-                counter, length = _unpack(data)
+                header: tuple[int, int] = _unpack(data)
+                counter, length = header
                 if length == size:
                     return self._give(counter, self._kind(data[12:]), length + MESSAGE_COST)
             self._feed_others(data)
@@ -250,7 +252,7 @@ class Exchange:
     def _sending(self, base: type[Any]) -> type[Any]:
         """MPyC's exchanger, but that its messages go to the link in one step."""
 
-        def send(exchanger: Any, counter: int, payload: bytes) -> None:
+        def send(exchanger: Any, counter: int, payload: Any) -> None:
             size = len(payload)
             if size > MAX_MESSAGE:
                 error = f"the program sends {size} bytes at once, {MAX_MESSAGE} are allowed"

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from mpyc import thresha
 from mpyc.finfields import FiniteFieldElement
@@ -29,11 +29,11 @@ from comity.core.limits import LARGE, MAX_ITEMS
 from comity.errors import ComityError
 from comity.mpyc_bridge.codec import RefusedValueError
 
-_INPUT = "_distribute"
-_READERS = (_INPUT, "output", "_reshare")
+_INPUT: Final = "_distribute"
+_READERS: Final = (_INPUT, "output", "_reshare")
 """MPyC's functions that read shares, all of its runtime."""
 
-_reads_input: ContextVar[bool] = ContextVar("_reads_input", default=False)
+_reads_input: Final = ContextVar[bool]("_reads_input", default=False)
 
 
 class Shares:
@@ -59,16 +59,16 @@ class Shares:
         if wrong:
             self._refuse(sender, wrong)
 
-    def _reading(self, honest: Callable[[Any, bytes], list[int]]) -> Callable[[Any, bytes], list[int]]:
-        def from_bytes(field: Any, data: bytes) -> list[int]:
+    def _reading(self, honest: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        def from_bytes(field: Any, data: Any) -> Any:
             """Once for nearly each message: only an input's numbers, or many, are worth more than a glance."""
             if len(data) > LARGE or _reads_input.get():
-                self._look(field, data, sys._getframe(1))
+                self._look(field, data)
             return honest(field, data)
 
         return from_bytes
 
-    def _look(self, field: Any, data: bytes, frame: FrameType) -> None:
+    def _look(self, field: Any, data: Any) -> None:
         sender = getattr(data, "sender", None)
         if sender is None:
             return  # this party's own
@@ -77,23 +77,23 @@ class Shares:
             self._refuse(sender, f"{len(data)} bytes for numbers of {field.byte_length}")
         if count > MAX_ITEMS:
             self._refuse(sender, f"{count} numbers, {MAX_ITEMS} are allowed")
-        reader = _reader(frame)
+        reader = _reader(sys._getframe())
         if reader is not None:
             self._compare(count, _count(reader.f_locals), sender)
 
     def _recombining(self, honest: Callable[..., Any]) -> Callable[..., Any]:
-        def recombine(field: Any, points: list[tuple[int, list[Any]]], *others: Any) -> Any:
+        def recombine(field: Any, points: Any, *others: Any) -> Any:
             size = len(points[-1][1])  # mine, where I have one
             for _, numbers in points:
                 if len(numbers) != size:
-                    self._find(points, sys._getframe(1))
+                    self._find(points)
             return honest(field, points, *others)
 
         return recombine
 
-    def _find(self, points: list[tuple[int, list[Any]]], frame: FrameType) -> None:
+    def _find(self, points: Any) -> None:
         """Whose share has another size than is due."""
-        reader = _reader(frame)
+        reader = _reader(sys._getframe())
         if reader is not None:
             for x, numbers in points:
                 self._compare(len(numbers), _count(reader.f_locals), x - 1)  # a party's place is its number and one
@@ -121,7 +121,12 @@ def reading_input(distribute: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _reader(frame: FrameType | None) -> FrameType | None:
-    """MPyC's function that reads shares, if this is its frame or one inside it."""
+    """MPyC's function that reads shares, if this is its frame or one inside it.
+
+    Ours in front of it are passed by; once compiled they have no frames.
+    """
+    while frame is not None and frame.f_globals.get("__name__") == __name__:
+        frame = frame.f_back
     while frame is not None and frame.f_code.co_name.startswith("<"):
         frame = frame.f_back
     if frame is None or frame.f_code.co_name not in _READERS or frame.f_globals.get("__name__") != "mpyc.runtime":

@@ -22,10 +22,10 @@ from datetime import UTC, date, datetime
 from importlib import metadata
 from pathlib import Path
 
-import comity
 from comity.core.identity import check_name, public_key, show_fingerprint
 from comity.core.limits import MAX_NAME
 from comity.errors import UsageError
+from comity.links import COMPILED
 
 SEED = 32
 MAX_IDENTITY = 1024
@@ -198,7 +198,7 @@ def write_report(home: Home, command: str, exc: BaseException) -> Path:
     trace = "".join(traceback.format_exception(exc))
     if len(trace) > MAX_REPORT:
         trace = trace[: MAX_REPORT // 2] + "\n[...]\n" + trace[-MAX_REPORT // 2 :]
-    text = f"comity {comity.__version__}, command {command}\n{_versions()}\n\n{_SECRETS.sub('[removed]', trace)}"
+    text = f"comity {versions(['comity']).get('comity', 'absent')}, command {command}\n{_versions()}\n\n{_SECRETS.sub('[removed]', trace)}"
     data = _CONTROL.sub(lambda c: f"\\x{ord(c[0]):02x}", text).encode("ascii", "backslashreplace")
     now = datetime.now(UTC)
     for folder in (home.state / "reports", Path(tempfile.gettempdir())):
@@ -215,11 +215,13 @@ def write_report(home: Home, command: str, exc: BaseException) -> Path:
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-    """Of these distributions; what is not installed has none."""
+    """Of these distributions; what is not installed has none. Ours says whether it was compiled."""
     found = {}
     for name in names:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
+    if "comity" in found and COMPILED:
+        found["comity"] += " compiled"
     return found
 
 
