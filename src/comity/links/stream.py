@@ -37,36 +37,30 @@ LINGER: Final = 2.0
 
 
 class Outbox:
-    """The streams of one loop that have something to send: they are flushed together, once in a turn.
+    """The streams of one loop that have something to send: they are flushed together, in the loop's next turn."""
 
-    Bytes that arrive let the program run later in this same turn of the loop; what it then writes leaves at the end of
-    the turn, since the flush was scheduled behind it.
-    """
-
-    __slots__ = ("due", "flushes")
+    __slots__ = ("_flushing", "_streams")
 
     def __init__(self) -> None:
-        self.due = False
-        self.flushes: list[Callable[[], None]] = []
+        self._streams: list[Stream] = []
+        self._flushing = self._flush
 
-    def schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.due = True
-        loop.call_soon(self._flush)
+    def add(self, stream: Stream, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._streams:
+            loop.call_soon(self._flushing)
+        self._streams.append(stream)
 
     def _flush(self) -> None:
-        self.due = False
-        if self.flushes:
-            flushes, self.flushes = self.flushes, []
-            for flush in flushes:
-                flush()
+        streams, self._streams = self._streams, []
+        for stream in streams:
+            stream.flush()
 
 
 class Stream(asyncio.Protocol):
     """One link on one channel.
 
-    `ready` is called when the peer is verified; `data` tells whether an answer may follow at once; `finished` when all
-    that it will send has been given to `data`; `ended` once: with None when both sides have finished or this side has
-    said goodbye, else with the error.
+    `ready` is called when the peer is verified; `finished` when all that it will send has been given to `data`; `ended`
+    once: with None when both sides have finished or this side has said goodbye, else with the error.
     """
 
     def __init__(
@@ -76,7 +70,7 @@ class Stream(asyncio.Protocol):
         depth: Depth,
         *,
         ready: Callable[[], None],
-        data: Callable[[bytes], bool | None],
+        data: Callable[[bytes], None],
         ended: Callable[[ComityError | None], None],
         finished: Callable[[], None] = lambda: None,
         limit: int = MAX_UNSENT,
@@ -137,7 +131,7 @@ class Stream(asyncio.Protocol):
 
     def goodbye(self, reason: str, detail: str = "") -> None:
         """Say why this side ends, past what the peer does not take, and close; `ended(None)` once it has left."""
-        self._flush()
+        self.flush()
         if not self._closing:
             self._write(self._link.goodbye(reason, detail))
             self._close(None)
@@ -168,8 +162,7 @@ class Stream(asyncio.Protocol):
         link.feed(data)
         usual = link.usual(len(data))
         if usual is not None:
-            if self._data(usual) and not self._outbox.due:
-                self._outbox.schedule(self._loop)
+            self._data(usual)
             if not link.more and link.received - link.told < ACKNOWLEDGE_EVERY:
                 return
         self._take_others(link)
@@ -227,13 +220,10 @@ class Stream(asyncio.Protocol):
         if self._scheduled:
             return
         self._scheduled = True
-        outbox = self._outbox
-        outbox.flushes.append(self._flush)
-        if not outbox.due:
-            outbox.schedule(self._loop)
+        self._outbox.add(self, self._loop)
 
-    def _flush(self) -> None:
-        """What waits is nearly always a frame that a free channel takes at once."""
+    def flush(self) -> None:
+        """For the outbox. What waits is nearly always a frame that a free channel takes at once."""
         self._scheduled = False
         link, waiting = self._link, self._waiting
         if self._free is None or not 0 < waiting <= FRAME or link.sent - link.acknowledged + waiting > self._limit:

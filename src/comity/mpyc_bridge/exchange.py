@@ -66,6 +66,7 @@ class Exchange:
         self._held = 0  # bytes of large messages that something holds
         self.write: Callable[[bytes], None]  # to the link, since MPyC has its end
         self.messages_sent = self.messages_received = 0
+        self._bytes_sent = 0  # as MPyC counts them
         self.peer_finished = False
         self.closed = False
         self.settled = False  # closed when all parties were at the end of the runtime's shutdown
@@ -96,24 +97,21 @@ class Exchange:
         exchanger.connection_made(transport)
         return transport
 
-    def feed(self, data: bytes) -> bool:
-        """Bytes of the peer, in order: nearly always one message, which takes the short way.
-
-        Returns whether the program may go on now, and so have something to send.
-        """
+    def feed(self, data: bytes) -> None:
+        """Bytes of the peer, in order: nearly always one message, which takes the short way."""
         try:
             size = len(data) - 12
             if self._between and 0 <= size < LARGE:
                 header: tuple[int, int] = _unpack(data)
                 counter, length = header
                 if length == size:
-                    return self._give(counter, self._kind(data[12:]), length + MESSAGE_COST)
+                    self._give(counter, self._kind(data[12:]), length + MESSAGE_COST)
+                    return
             self._feed_others(data)
         except ComityError as exc:
             self._fault(exc)
         except Exception as exc:
             self._fault(ComityError(f"MPyC's messages from {self._name} could not be read: {exc!r}"))
-        return True
 
     def _feed_others(self, data: bytes | bytearray) -> None:
         """The greeting, several messages, parts of messages, large ones."""
@@ -145,7 +143,7 @@ class Exchange:
             self._rest += data[at:]
         self._between = not (self._rest or self._greeting)
 
-    def _give(self, counter: int, payload: bytes, cost: int) -> bool:
+    def _give(self, counter: int, payload: bytes, cost: int) -> None:
         """A message for MPyC, which may wait for it; `cost`: what it takes to keep it till then, if counted here."""
         self.messages_received += 1
         buffers = self._exchanger.buffers
@@ -155,12 +153,13 @@ class Exchange:
             self._stored += cost
             if self._stored > 2 * MAX_UNCLAIMED:
                 self._recount()
-            return False
-        if isinstance(slot, bytes):
+        elif isinstance(slot, bytes):
             raise Malformed(f"{self._name} used the counter of a message twice")
-        if not slot.done():
-            slot.set_result(payload)
-        return True
+        else:
+            try:
+                slot.set_result(payload)
+            except asyncio.InvalidStateError:
+                return  # the program waits for it no more
 
     def finish(self, running: bool) -> None:
         """The peer has finished: everything that it sent is here. `running`: the runtime's start was complete.
@@ -258,10 +257,11 @@ class Exchange:
                 error = f"the program sends {size} bytes at once, {MAX_MESSAGE} are allowed"
                 self._fault(ProgramError(error, hint="send them in parts"))
             self.messages_sent += 1
-            exchanger.nbytes_sent += 12 + size
+            self._bytes_sent += 12 + size
             self.write(_pack(counter, size) + payload)
 
-        return type(base.__name__, (base,), {"__slots__": (), "send": send})
+        sent = property(lambda _: self._bytes_sent)
+        return type(base.__name__, (base,), {"__slots__": (), "send": send, "nbytes_sent": sent})
 
     def _hold(self) -> None:
         """Go on without the peer, until the program needs it."""

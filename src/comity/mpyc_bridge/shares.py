@@ -84,8 +84,8 @@ class Shares:
     def _recombining(self, honest: Callable[..., Any]) -> Callable[..., Any]:
         def recombine(field: Any, points: Any, *others: Any) -> Any:
             size = len(points[-1][1])  # mine, where I have one
-            for _, numbers in points:
-                if len(numbers) != size:
+            for point in points:
+                if len(point[1]) != size:
                     self._find(points)
             return honest(field, points, *others)
 

@@ -198,7 +198,8 @@ def write_report(home: Home, command: str, exc: BaseException) -> Path:
     trace = "".join(traceback.format_exception(exc))
     if len(trace) > MAX_REPORT:
         trace = trace[: MAX_REPORT // 2] + "\n[...]\n" + trace[-MAX_REPORT // 2 :]
-    text = f"comity {versions(['comity']).get('comity', 'absent')}, command {command}\n{_versions()}\n\n{_SECRETS.sub('[removed]', trace)}"
+    ours = versions(["comity"]).get("comity", "absent")
+    text = f"comity {ours}, command {command}\n{_versions()}\n\n{_SECRETS.sub('[removed]', trace)}"
     data = _CONTROL.sub(lambda c: f"\\x{ord(c[0]):02x}", text).encode("ascii", "backslashreplace")
     now = datetime.now(UTC)
     for folder in (home.state / "reports", Path(tempfile.gettempdir())):
