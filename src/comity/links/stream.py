@@ -150,6 +150,7 @@ class Stream(asyncio.Protocol):
         if self._closing:
             self._transport.abort()
             return
+        self._transport.set_write_buffer_limits(high=0)  # uvloop then writes at once, not at the end of its turn
         if self._timeout is not None:
             self._tick(self._timeout, TICKS)
         self._link.start()
