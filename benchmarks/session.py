@@ -1,9 +1,10 @@
-"""What a session costs beside plain MPyC: python -m benchmarks.session [BLOCKS] [PROGRAM ...]
+"""What a session costs beside plain MPyC: python -m benchmarks.session [--compiled] [BLOCKS] [PROGRAM ...]
 
 Three parties on this machine, in each block every arm once in a shuffled order: plain MPyC, plain again (the A/A arm:
 what chance alone does), MPyC's own --ssl, and a session by `comity host` and `comity join`. All with uvloop and the
 same PRSS keys; the time is the program's own, from the end of its start-up, of its slowest party. Ratios are taken
 within a block; shown are medians with 95 % bootstrap intervals. Also shown: a session's phases and memory.
+`--compiled` runs all of it in .venv-compiled, with compiled links, and makes that first.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from benchmarks import certificates
 from benchmarks.ratios import show
 from tests.sessions.parties import stage
 
 from comity.core.record import Record, parse
+from comity.links import COMPILED
 
 FOLDER = Path(__file__).parent / "programs"
 PROGRAMS = {"santa": ("santa.py", "8", "3"), "arrays": ("arrays.py", "256", "10")}
@@ -105,7 +108,8 @@ def measure(name: str, blocks: int, folder: Path) -> None:
     print(file=sys.stderr)
     if len({result.output for arm in ARMS for result in results[arm]}) != 1:
         raise SystemExit("the arms' outputs differ")
-    print(f"{' '.join(program)}, {M} parties, {blocks} blocks: seconds; ratio to plain of time and of CPU; memory")
+    kind = "compiled" if COMPILED else "not compiled"
+    print(f"{' '.join(program)}, {M} parties, {blocks} blocks, {kind}: seconds; ratio to plain of time and CPU; memory")
     for arm in ARMS:
         mine, base = results[arm], results["plain"]
         time = show([a.seconds / b.seconds for a, b in zip(mine, base, strict=True)])
@@ -129,7 +133,16 @@ def _phases(records: list[Record]) -> None:
     )
 
 
+def compiled(arguments: list[str]) -> NoReturn:
+    root = FOLDER.parents[1]
+    subprocess.run(["bash", "-c", ". tools/setup.sh && make_compiled"], cwd=root, check=True)
+    python = str(root / ".venv-compiled/bin/python")
+    os.execv(python, [python, "-m", "benchmarks.session", *arguments])  # noqa: S606  # no shell, on purpose
+
+
 def main(arguments: list[str]) -> None:
+    if "--compiled" in arguments:
+        compiled([argument for argument in arguments if argument != "--compiled"])
     blocks = int(arguments[0]) if arguments else 30
     with tempfile.TemporaryDirectory(prefix="comity-bench-") as folder:
         certificates.write(Path(folder) / ".config", M)

@@ -37,6 +37,10 @@ make_oldest() { # the same with the oldest MPyC that comity takes, and compiled 
     install_in .venv-oldest dev "$mpyc $(stamp)" "Setting up .venv-oldest, with $mpyc" "$mpyc"
   fi
 }
+make_compiled() { # comity as a compiled wheel, to be measured
+  has_compiler || { echo "error: compiling takes a C compiler and Python's headers" >&2; exit 2; }
+  how=compiled install_in .venv-compiled dev "compiled $(stamp) $(sources)" "Setting up .venv-compiled"
+}
 has_compiler() { # also after it was installed, where that is allowed
   local base
   base=$(find_python)
