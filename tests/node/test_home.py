@@ -238,6 +238,14 @@ def test_a_report_says_where_and_with_what(home: Home) -> None:
     assert write_report(home, "join", caught_bug("why")) != path
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+def test_our_version_says_whether_links_are_compiled(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "COMPILED", compiled)
+    found = module.versions(["comity", "mpyc", "no such distribution"])
+    assert list(found) == ["comity", "mpyc"]
+    assert found["comity"].endswith(" compiled") == compiled and "compiled" not in found["mpyc"]
+
+
 @pytest.mark.parametrize(
     "secret",
     [

@@ -46,7 +46,7 @@ ACK: Final = 3
 DEEPEST: Final = 2**32 - 1
 """Depth counts no further: a peer that claims this much must not make ours overflow."""
 
-GOODBYE_REASONS = (*REASONS, "done")
+GOODBYE_REASONS: Final = (*REASONS, "done")
 
 Piece = tuple[int, int, int, int, bytes]
 """Kind, offset, acknowledged, depth, and bytes: of a data frame as much as has arrived, of a goodbye all."""
