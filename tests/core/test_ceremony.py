@@ -592,6 +592,8 @@ def test_one_chooses_and_answers_once_and_in_time() -> None:
     room, (_, bob) = meet("alice", "bob")
     with pytest.raises(Ended):
         bob.ceremony.choose(SANTA)  # nothing is opened yet
+    with pytest.raises(Ended):
+        bob.ceremony.rename("bobby")  # nor said
     room.run()
     with pytest.raises(Ended):
         bob.ceremony.choose(SANTA)
