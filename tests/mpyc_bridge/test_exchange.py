@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,7 +106,9 @@ async def test_the_lower_party_begins_with_its_number_and_keys() -> None:
     assert joined.exchange.messages_sent == 0
     joined.exchanger.send(-5, b"ab")
     assert joined.link.written[18:] == message(-5, b"ab")
-    assert joined.exchange.messages_sent == 1
+    joined.exchanger.send(np.int64(7), bytearray(b"ab"))  # whatever MPyC itself would pack
+    assert joined.link.written[32:] == message(7, b"ab")
+    assert joined.exchange.messages_sent == 2
 
 
 @given(st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), st.binary(max_size=40)), max_size=8), st.data())

@@ -9,6 +9,7 @@ import pytest
 from comity.errors import UsageError
 from comity.mpyc_bridge.agreed import Agreed, Files, Root
 from comity.mpyc_bridge.main_program import own_frames, run_as_main, show_exception
+from comity.mpyc_bridge.shares import reading_input
 
 
 @pytest.fixture(autouse=True)
@@ -110,3 +111,19 @@ def test_a_traceback_shows_what_would_move_a_terminal(tmp_path: Path, capsys: py
     show_exception(caught.value)
     shown = capsys.readouterr().err
     assert shown.endswith("ValueError: \\x1b[2Jall is \\u202ewell\n    bob\n") and "\x1b" not in shown
+
+
+def test_a_traceback_shows_no_frames_of_ours_compiled_or_not(capsys: pytest.CaptureFixture[str]) -> None:
+    """MPyC reads an input through a function of ours."""
+
+    def distribute() -> None:
+        raise ValueError("of the program")
+
+    with pytest.raises(RuntimeError) as caught:
+        try:
+            reading_input(distribute)()
+        except ValueError as exc:
+            raise RuntimeError("because") from exc
+    show_exception(caught.value)
+    shown = capsys.readouterr().err
+    assert shown.count("test_main_program.py") == 3 and "mpyc_bridge/shares.py" not in shown

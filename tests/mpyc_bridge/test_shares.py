@@ -102,6 +102,13 @@ def test_arrays_have_the_form_of_the_own_one(name: str, body: str, value: object
             read(decoded(value), x, shape, FIELD)
 
 
+def test_a_program_may_give_a_shape_in_numbers_of_numpy() -> None:
+    shape = (np.int64(2), np.int64(1))
+    reader("_distribute", "read()")(decoded(objects(5, 6)), [None], shape, FIELD)
+    with pytest.raises(Refused, match="for 2 numbers"):
+        reader("_distribute", "read()")(decoded(objects(5)), [None], shape, FIELD)
+
+
 def test_numbers_of_an_input_are_of_the_field() -> None:
     """Elsewhere MPyC itself takes them into the field."""
     for wrong in (P, -1, 2**4000):

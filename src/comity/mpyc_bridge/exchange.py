@@ -251,7 +251,7 @@ class Exchange:
     def _sending(self, base: type[Any]) -> type[Any]:
         """MPyC's exchanger, but that its messages go to the link in one step."""
 
-        def send(exchanger: Any, counter: int, payload: Any) -> None:
+        def send(exchanger: Any, counter: Any, payload: Any) -> None:
             size = len(payload)
             if size > MAX_MESSAGE:
                 error = f"the program sends {size} bytes at once, {MAX_MESSAGE} are allowed"

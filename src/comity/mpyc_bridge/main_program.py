@@ -16,8 +16,9 @@ from comity.errors import UsageError
 from comity.mpyc_bridge.agreed import Agreed
 from comity.mpyc_bridge.imports import AgreedLoader
 
-_OURS = str(Path(__file__).parent)
-_NOT_ITS_OWN = (_OURS, str(Path(importlib.util.__file__).parent), "<frozen ")
+_OURS = (str(Path(__file__).parent), "src/comity/mpyc_bridge/")
+"""Our files: compiled functions name them as they lay where they were compiled."""
+_NOT_ITS_OWN = (*_OURS, str(Path(importlib.util.__file__).parent), "<frozen ")
 """Files of which frames stand above the program's first: ours, importlib, and what runs `python -m`."""
 
 

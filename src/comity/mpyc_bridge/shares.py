@@ -120,10 +120,11 @@ def reading_input(distribute: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def _reader(frame: FrameType | None) -> FrameType | None:
-    """MPyC's function that reads shares, if this is its frame or one inside it.
+def _reader(frame: FrameType | None) -> Any:
+    """MPyC's function that reads shares, if this is its frame or one inside it; a frame or None.
 
-    Ours in front of it are passed by; once compiled they have no frames.
+    Ours in front of it are passed by; once compiled they have no frames. It is `Any` for its `f_locals`: no dict from
+    Python 3.13 on, whatever stubs say.
     """
     while frame is not None and frame.f_globals.get("__name__") == __name__:
         frame = frame.f_back
@@ -134,9 +135,9 @@ def _reader(frame: FrameType | None) -> FrameType | None:
     return frame
 
 
-def _count(due: dict[str, Any]) -> int:
-    """How many numbers a reader has itself."""
-    return len(due["x"]) if due["shape"] is None else math.prod(due["shape"])
+def _count(due: Any) -> int:
+    """How many numbers a reader has itself. `due`: its variables."""
+    return len(due["x"]) if due["shape"] is None else int(math.prod(due["shape"]))  # of integers of NumPy, too
 
 
 def _wrong_array(value: Any, count: int, field: Any, *, reduced: bool) -> str:
