@@ -135,7 +135,9 @@ def _phases(records: list[Record]) -> None:
 
 def compiled(arguments: list[str]) -> NoReturn:
     root = FOLDER.parents[1]
-    subprocess.run(["bash", "-c", ". tools/setup.sh && make_compiled"], cwd=root, check=True)
+    made = subprocess.run(["bash", "-c", ". tools/setup.sh && make_compiled"], cwd=root, check=False)
+    if made.returncode:
+        sys.exit(made.returncode)  # it has said why
     python = str(root / ".venv-compiled/bin/python")
     os.execv(python, [python, "-m", "benchmarks.session", *arguments])  # noqa: S606  # no shell, on purpose
 

@@ -50,12 +50,14 @@ has_compiler() { # also after it was installed, where that is allowed
   { apt-get update -qq && apt-get install -y -qq gcc libc6-dev "$base-dev"; } >/dev/null 2>&1
   can_compile "$base"
 }
-can_compile() {
-  command -v cc >/dev/null && "$1" -c 'import os, sysconfig
-os.stat(os.path.join(sysconfig.get_path("include"), "Python.h"))' 2>/dev/null
+can_compile() { # $1: python, which names its compiler itself
+  "$1" -c 'import os, shutil, sys, sysconfig
+compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+os.stat(os.path.join(sysconfig.get_path("include"), "Python.h"))
+sys.exit(shutil.which(compiler) is None)' 2>/dev/null
 }
 stamp() { cksum < pyproject.toml; }
-sources() { find src tools/compile_hook.py -name '*.py' | LC_ALL=C sort | xargs cat | cksum; }
+sources() { find src tools/compile_hook.py -type f ! -name '*.pyc' | LC_ALL=C sort | xargs cat | cksum; }
 install_in() { # $1: where, $2: the extra, $3: what to note when done, $4: what to say, then more packages
   local folder=$1 extra=$2 done=$3 base
   [ -x "$folder/bin/python" ] && [ "$(cat "$folder/comity-stamp" 2>/dev/null || true)" = "$done" ] && return
@@ -75,7 +77,10 @@ pip_install() { # $1: where, $2: the extra, then more packages; `how`: compiled,
   local pip="$1/bin/python -m pip install --quiet --disable-pip-version-check" extra=$2
   shift 2
   case ${how:-} in
-    compiled) HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 $pip ".[$extra]" "$@" ;;
+    compiled)
+      HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 $pip ".[$extra]" "$@" || return
+      "${pip%% *}" -P -c 'import comity.links, sys; sys.exit(not comity.links.COMPILED and "links are not compiled")'
+      ;;
     *) $pip -e ".[$extra]" "$@" ;;
   esac
 }
