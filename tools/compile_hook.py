@@ -7,6 +7,7 @@ Python's headers. Nothing is written into the tree, so no compiled module can ou
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class CompileHook(BuildHookInterface):  # type: ignore[type-arg]
 def _compile(root: Path, modules: list[str], work: Path, out: Path) -> None:
     from mypyc.build import mypycify
     from setuptools import Distribution
+    from setuptools.errors import CCompilerError
 
     before = Path.cwd()
     os.chdir(root)  # mypyc names modules by their paths from here
@@ -50,5 +52,8 @@ def _compile(root: Path, modules: list[str], work: Path, out: Path) -> None:
         command.build_lib, command.build_temp = str(out), str(work / "o")
         command.ensure_finalized()
         command.run()
+    except CCompilerError as exc:
+        hint = "it takes a C compiler and Python's headers; without HATCH_BUILD_HOOK_ENABLE_CUSTOM nothing is compiled"
+        sys.exit(f"error: comity's links could not be compiled: {exc}\nhint: {hint}")
     finally:
         os.chdir(before)
