@@ -209,8 +209,9 @@ TABLE = [
             ("2 000 that say nothing", IDLE, framed(frame(ACK, count=2000))),
             ("2 000 old ones", IDLE, framed(frame(DATA, b"a", count=2000, offset=0), at=(CAROL,))),
             ("the deepest depth there is", Goes(), framed(frame(ACK, depth=2**32 - 1))),
-            ("FIN at once", NEEDED, framed(frame(FIN))),
-            ("FIN a thousand times", NEEDED, framed(frame(FIN, count=1000))),
+            # she is left behind, or goes on with what the others had sent her before: data after her end
+            ("FIN at once", Ends(PEER, "mallory"), framed(frame(FIN))),
+            ("FIN a thousand times", Ends(PEER, "mallory"), framed(frame(FIN, count=1000))),
             ("FIN two thousand times", Ends(PEER, "mallory"), framed(frame(FIN, count=2000))),
             (
                 "FIN below what was sent",
