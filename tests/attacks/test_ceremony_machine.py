@@ -9,6 +9,7 @@ what is on its way. Longer: COMITY_EFFORT=20 pytest tests/attacks/test_ceremony_
 import re
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -41,6 +42,7 @@ class Meeting(RuleBasedStateMachine):
         self.rooms: list[Room] = []
         self.honest: list[Party] = []
         self.puppets: list[Party] = []
+        self.earlier: list[Party] = []  # processes of the honest that have left, and came back as another
         self.cheated = self.carries = self.plain = False
         self.processes = 1  # whose keys have been drawn
         self.reached: dict[str, int] = {}  # how far each honest party has come
@@ -140,6 +142,7 @@ class Meeting(RuleBasedStateMachine):
         if party.left and party.error is None and not any(e.type == "open" for e in map(parse, party.posts)):
             again = party.room.join(party.name, secrets=secrets_of(party.name, self.processes))
             self.honest[self.honest.index(party)] = again
+            self.earlier.append(party)
             self.processes += 1
             self.reached.pop(party.name, None)
 
@@ -225,13 +228,18 @@ class Meeting(RuleBasedStateMachine):
         assert len({(s.transcript, s.members, s.threshold, s.program_digest, s.transport) for s in done}) <= 1
         if done:  # then all are in it, saw the same words, said yes, and revealed for this roster
             assert {p.key for p in self.honest} <= {member.identity for member in done[0].members}
-            assert len({p.words for p in self.honest}) == 1 and self.honest[0].words
-            assert all(p.answered for p in self.honest)
-            assert len({p.said("reveal").body["roster"] for p in self.honest}) == 1
+            one = next(p for p in self.honest if p.session)
+            sure = [p for p in (*self.honest, *self.earlier) if p.answered and p.words == one.words != ()]
+            sure = [p for p in sure if p.said("reveal").body["roster"] == one.said("reveal").body["roster"]]
+            assert {p.key for p in sure} == {p.key for p in self.honest}  # who said so and left may be back
         for party in self.honest:
             for other in self.honest:
                 if party.words and other.key in party.members:  # words stand on the signatures of all in the roster
-                    assert party.said("agree").body["transcript"] == other.said("agree").body["transcript"]
+                    agreed = [
+                        e for p in (*self.honest, *self.earlier) if p.key == other.key for e in map(parse, p.posts)
+                    ]
+                    transcripts = [e.body["transcript"] for e in agreed if e.type == "agree"]
+                    assert party.said("agree").body["transcript"] in transcripts
 
     @invariant()
     def each_step_stands_on_all_before_it(self) -> None:
@@ -351,3 +359,12 @@ def test_honest_parties_hold_one_session_or_none() -> None:
         ),
     )
     assert {"a session", "an error", "waits"} <= set(Meeting.ended)  # the rules reach all
+
+
+@pytest.mark.parametrize("steps", range(30))
+def test_who_left_after_any_step_and_came_back_has_said_what_it_had_said(steps: int) -> None:
+    meeting = Meeting()
+    meeting.sit_down(2, 2, True, "one room", "words", 0, steps, None, False)
+    meeting.somebody_leaves(1, "words")
+    meeting.who_has_left_comes_back(1)
+    meeting.teardown()
