@@ -103,7 +103,8 @@ class Speaker:
                 case "tls end":
                     said += self.bad.record(CLOSE_NOTIFY, ALERT)
                 case "changed":
-                    said += self.bad.record(b"x")[:-1] + b"\0"
+                    right = self.bad.record(b"x")
+                    said += right[:-1] + bytes([right[-1] ^ 1])
                 case "left out":
                     said += self.bad.record(self.bad.frame(DATA, b"x", self.at + 5))
         return said
