@@ -352,7 +352,7 @@ def test_honest_parties_hold_one_session_or_none() -> None:
     search(
         Meeting,
         settings=settings(
-            max_examples=examples(100),
+            max_examples=examples(150),
             stateful_step_count=10,
             deadline=None,
             suppress_health_check=list(HealthCheck),

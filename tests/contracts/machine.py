@@ -27,6 +27,5 @@ def descriptors() -> frozenset[str]:
 def traces() -> Traces:
     """Open descriptors, temporary files, and unfinished tasks but the caller's."""
     tasks = {str(task.get_coro()) for task in asyncio.all_tasks() if task is not asyncio.current_task()}
-    folder = Path(tempfile.gettempdir())  # may hold a great deal that is not ours
-    files = {str(path) for path in (*folder.iterdir(), *folder.glob("comity*/**/*"))}
+    files = {str(path) for path in Path(tempfile.gettempdir()).rglob("*")}
     return Traces(descriptors(), frozenset(files), frozenset(tasks))

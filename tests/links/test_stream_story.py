@@ -220,7 +220,7 @@ async def settle(arrive: Callable[[int, int], None], sides: list[Side]) -> None:
 
 
 @patient
-@settings(max_examples=examples(250), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=list(HealthCheck))
 @given(MOVES, st.tuples(INSIDE, INSIDE).map(list), st.booleans(), st.integers(0, 4).map(bool))
 def test_programs_that_act_inside_callbacks_get_every_byte_once_and_one_end(
     moves: list[tuple[int, Act]], inside: list[list[Act]], shared: bool, begun: bool

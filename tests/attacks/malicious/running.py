@@ -236,10 +236,10 @@ def judge(result: Result) -> str:
         elif not _named(party):
             return f"{party.name} does not name mallory: {party.code} {party.message} {party.output!r} {party.waited}"
     if not isinstance(ends, Goes | Waits):
-        saw = [party for party in result.parties if ends.message in party.message and party.code == ends.code]
+        saw = [party for party in result.parties if ends.fits(party.code, party.message)]
         if not saw:
             said = [(party.code, party.message) for party in result.parties]
-            return f"nobody ends with {ends.code} {ends.message!r}, but with {said}"
+            return f"nobody ends with {ends}, but with {said}"
         if result.seconds > ends.within:
             return f"it took {result.seconds:.1f} s"
     return ""

@@ -43,9 +43,13 @@ class Ends:
     code: int
     message: str
     within: float = SOON
+    or_else: str | None = None  # the other message of a race that is the kernel's to decide
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.message}"
+        return f"{self.code}: {self.message}" + (f", or {self.or_else}" if self.or_else else "")
+
+    def fits(self, code: int, message: str) -> bool:
+        return code == self.code and any(text in message for text in (self.message, self.or_else) if text)
 
 
 @dataclass(frozen=True)
